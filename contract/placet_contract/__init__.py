@@ -1,1 +1,4 @@
-"""Placet."""
+"""The words that the coordinator and the SDK share: ids, patterns, statuses, headers, requests, replies, problems.
+
+Standard library and msgspec only, no I/O: whatever is here can be used from either side, and from a test, without a loop.
+"""
