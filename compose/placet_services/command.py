@@ -4,15 +4,17 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from placet_services import local
+from placet_services import docker, local
 from placet_services.failure import ServicesError
 from placet_services.home import Home
+from placet_services.kafka import Kafka
 from placet_services.mariadb import MariaDB
 from placet_services.postgres import Postgres
 from placet_services.redis import Redis
 from placet_services.service import Service
+from placet_services.zookeeper import ZooKeeper
 
-KINDS: tuple[type[Service], ...] = (Postgres, MariaDB, Redis)
+KINDS: tuple[type[Service], ...] = (Postgres, MariaDB, Kafka, ZooKeeper, Redis)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         home = Home()
         services = [kind(home) for kind in KINDS if not given.name or kind.name in given.name]
-        return _act(given.action, services, home)
+        return _act(given.action, services)
     except ServicesError as error:
         print(f"services: {error}", file=sys.stderr)
         return 1
@@ -39,16 +41,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _act(action: str, services: list[Service], home: Home) -> int:
+def _act(action: str, services: list[Service]) -> int:
     if action == "env":
         for service in services:
             for name, value in service.settings().items():
                 print(f"{name}={value}")
         return 0
+    # Servers that we started ourselves stay ours, also after somebody has started a Docker engine.
+    ours = any(service.running() for service in services)
+    way = docker if not ours and docker.is_usable() else local
     if action == "status":
-        return 0 if local.status(services) else 1
+        return 0 if way.status(services) else 1
     if action == "up":
-        local.up(services, home)
+        way.up(services)
     else:
-        local.down(services, home)
+        way.down(services)
     return 0

@@ -13,31 +13,28 @@ START_ATTEMPTS_LIMIT = 5
 """A killed PostgreSQL leaves backends that hold its memory for a moment, and so refuses its first restarts."""
 
 
-def up(services: Sequence[Service], home: Home) -> None:
+def up(services: Sequence[Service]) -> None:
     """Bring the named servers up; returns at once for those that already answer."""
     if all(service.is_up() for service in services):
         _tell(services, "is up")
         return
+    home = services[0].home
     home.create()
     with home.locked():
         waiting = [service for service in services if not service.is_up()]
         _install(waiting, home)
-        started: list[tuple[Service, float]] = []
         for service in waiting:
             _clear_away(service)
-            began = time.monotonic()
             print(f"services: {service.name}: starting (log: {service.log})", flush=True)
             service.prepare()
             _start(service)
-            started.append((service, began))
-        for service, began in started:
-            _wait_until_it_answers(service)
-            print(f"services: {service.name}: up after {time.monotonic() - began:.1f} s", flush=True)
+        _wait_until_all_answer(waiting)
     _tell([service for service in services if service not in waiting], "is up")
 
 
-def down(services: Sequence[Service], home: Home) -> None:
+def down(services: Sequence[Service]) -> None:
     """Stop the named servers; what they stored stays."""
+    home = services[0].home
     home.create()
     with home.locked():
         for service in services:
@@ -87,7 +84,7 @@ def _clear_away(service: Service) -> None:
     if running is not None and running.port != service.port:
         raise ServicesError(
             f"{service.name} runs on port {running.port}, not on {service.port}",
-            f"compose/services down {service.name}, then up again; or unset PLACET_SERVICES_{service.name.upper()}_PORT",
+            f"compose/services down {service.name}, then up again; or unset {service.port_variable}",
         )
     if running is not None:
         print(f"services: {service.name}: process {running.pid} does not answer, stopping it", flush=True)
@@ -95,8 +92,7 @@ def _clear_away(service: Service) -> None:
     if port_is_taken(service.port):
         raise ServicesError(
             f"{service.name}: port {service.port} is taken by a process that compose/services did not start",
-            f"see who has it: ss -ltnp 'sport = :{service.port}'; "
-            f"or choose another with PLACET_SERVICES_{service.name.upper()}_PORT",
+            f"see who has it: ss -ltnp 'sport = :{service.port}'; or choose another with {service.port_variable}",
         )
 
 
@@ -111,23 +107,34 @@ def _start(service: Service) -> None:
     )
 
 
-def _wait_until_it_answers(service: Service) -> None:
-    deadline = time.monotonic() + service.start_limit_s
-    attempts = 1
-    while not service.answers():
-        if time.monotonic() > deadline:
-            raise ServicesError(
-                f"{service.name} does not answer after {service.start_limit_s:.0f} s\n{process.tail(service.log)}",
-                f"read {service.log}",
-            )
-        if service.running() is None:
-            if attempts == START_ATTEMPTS_LIMIT:
-                free_bytes = shutil.disk_usage(service.folder).free
+def _wait_until_all_answer(services: Sequence[Service]) -> None:
+    began = time.monotonic()
+    attempts = dict.fromkeys(services, 1)
+    waiting = list(services)
+    while waiting:
+        waited_s = time.monotonic() - began
+        for service in list(waiting):
+            if service.answers():
+                waiting.remove(service)
+                print(f"services: {service.name}: up after {waited_s:.1f} s on {HOST}:{service.port}", flush=True)
+            elif waited_s > service.start_limit_s:
                 raise ServicesError(
-                    f"{service.name} ended {attempts} times while starting\n{process.tail(service.log)}",
-                    f"read {service.log} ({free_bytes // 1_000_000} MB are free on its disk); "
-                    f"to begin with no data: compose/services down {service.name} and remove {service.folder}",
+                    f"{service.name} does not answer after {waited_s:.0f} s\n{process.tail(service.log)}",
+                    f"read {service.log}",
                 )
-            attempts += 1
-            _start(service)
-        time.sleep(process.POLL_S * attempts)
+            elif service.running() is None:
+                attempts[service] += 1
+                _start_again(service, attempts[service])
+        time.sleep(process.POLL_S)
+
+
+def _start_again(service: Service, attempt: int) -> None:
+    if attempt > START_ATTEMPTS_LIMIT:
+        free_bytes = shutil.disk_usage(service.folder).free
+        raise ServicesError(
+            f"{service.name} ended {START_ATTEMPTS_LIMIT} times while starting\n{process.tail(service.log)}",
+            f"read {service.log} ({free_bytes // 1_000_000} MB are free on its disk); "
+            f"to begin with no data, remove {service.folder} and run this again",
+        )
+    time.sleep(process.POLL_S * attempt)
+    _start(service)

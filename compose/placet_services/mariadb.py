@@ -6,7 +6,8 @@ from pathlib import Path
 from placet_services import process
 from placet_services.service import HOST, Service, exchange, find_program
 
-GREETING_PROTOCOL = 10  # the fifth byte of the server's first packet; 0xff there would be an error packet
+GREETING_HEAD_BYTES = 5  # of the server's first packet: length, sequence number, protocol version
+GREETING_PROTOCOL = 10  # an error packet, such as "too many connections", has 0xff here
 
 
 class MariaDB(Service):
@@ -26,9 +27,10 @@ class MariaDB(Service):
             return
         unfinished = self._data.with_name("data.new")
         shutil.rmtree(unfinished, ignore_errors=True)
+        program = find_program("mariadb-install-db") or "mariadb-install-db"
+        how = ["--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"]
         self.run_preparation(
-            [find_program("mariadb-install-db") or "mariadb-install-db", "--no-defaults", f"--datadir={unfinished}"]
-            + ["--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"],
+            [program, "--no-defaults", f"--datadir={unfinished}", *how],
             "making the data folder (mariadb-install-db)",
         )
         unfinished.replace(self._data)
@@ -51,8 +53,8 @@ class MariaDB(Service):
         ]
 
     def answers(self) -> bool:
-        greeting = exchange(self.port, b"", enough_bytes=5)
-        return len(greeting) == 5 and greeting[4] == GREETING_PROTOCOL
+        greeting = exchange(self.port, b"", enough_bytes=GREETING_HEAD_BYTES)
+        return len(greeting) == GREETING_HEAD_BYTES and greeting[-1] == GREETING_PROTOCOL
 
     def settings(self) -> dict[str, str]:
         return {"PLACET_TEST_MARIADB_URL": f"mysql://root@{HOST}:{self.port}/mysql"}

@@ -29,10 +29,9 @@ class Postgres(Service):
             return
         unfinished = self._data.with_name(self._data.name + ".new")
         shutil.rmtree(unfinished, ignore_errors=True)
+        how = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-instructions"]
         self.run_preparation(
-            [f"{self._programs}/initdb", "-D", str(unfinished), "-U", "postgres", "-A", "trust"]
-            + ["-E", "UTF8", "--locale=C.UTF-8", "--no-instructions"],
-            "making the data folder (initdb)",
+            [f"{self._programs}/initdb", "-D", str(unfinished), *how], "making the data folder (initdb)"
         )
         unfinished.replace(self._data)
 
@@ -70,8 +69,8 @@ class Postgres(Service):
     @property
     def _data(self) -> Path:
         # A data folder belongs to one major version: a newer package starts with an empty one of its own.
-        version = subprocess.run([f"{self._programs}/postgres", "--version"], capture_output=True, text=True, check=True)
-        major = re.search(r"(\d+)", version.stdout)
+        asked = [f"{self._programs}/postgres", "--version"]
+        major = re.search(r"(\d+)", subprocess.run(asked, capture_output=True, text=True, check=True).stdout)
         return self.folder / f"data-{major.group(1) if major else 'unknown'}"
 
 

@@ -9,6 +9,7 @@ import subprocess
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypedDict
 
 from placet_services.failure import ServicesError
 
@@ -111,7 +112,16 @@ def own_folder(folder: Path, account: str) -> None:
         shutil.chown(folder, account, pwd.getpwnam(account).pw_gid)
 
 
-def identity(account: str) -> dict[str, object]:
+class Identity(TypedDict, total=False):
+    """The arguments of `subprocess` that say as whom a child runs."""
+
+    user: int
+    group: int
+    extra_groups: list[int]
+    umask: int
+
+
+def identity(account: str) -> Identity:
     """The arguments that make a child of root run as `account`; nothing for the rest of us."""
     if os.geteuid() != 0:
         return {}

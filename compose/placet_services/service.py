@@ -13,6 +13,7 @@ from placet_services.home import Home
 
 HOST = "127.0.0.1"
 PROBE_LIMIT_S = 2.0
+PORTS = range(1024, 65_536)
 
 
 class Service(ABC):
@@ -30,11 +31,18 @@ class Service(ABC):
 
     def __init__(self, home: Home) -> None:
         self.home = home
-        variable = f"PLACET_SERVICES_{self.name.upper()}_PORT"
-        given = os.environ.get(variable, str(self.default_port))
-        if not given.isdecimal() or not 1024 <= int(given) <= 65535:
-            raise ServicesError(f"{variable}={given!r} is no port", "give a number from 1024 to 65535, or unset it")
+        given = os.environ.get(self.port_variable, str(self.default_port))
+        if not given.isdecimal() or int(given) not in PORTS:
+            raise ServicesError(
+                f"{self.port_variable}={given!r} is no port",
+                f"give a number from {PORTS[0]} to {PORTS[-1]}, or unset it",
+            )
         self.port = int(given)
+
+    @property
+    def port_variable(self) -> str:
+        """The environment variable that chooses another port."""
+        return f"PLACET_SERVICES_{self.name.upper()}_PORT"
 
     @property
     def folder(self) -> Path:
