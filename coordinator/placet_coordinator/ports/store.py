@@ -1,7 +1,7 @@
 """The store port: the coordinator's state in SQL.
 
-Four small parts, for each has its own user. Errors are the tree at the end; anything else that a store raises is a defect.
-One conformance suite (tests/conformance) runs against every adapter.
+Four small parts, for each has its own user. Errors are the tree at the end; anything else that a store raises is a
+defect. One conformance suite (tests/conformance) runs against every adapter.
 """
 
 from collections.abc import Sequence
@@ -30,11 +30,8 @@ class JournalStore(Protocol):
     async def free(self, gids: Sequence[str]) -> set[str]:
         """Ask once which of the existing rows are not locked; gids without a row count as free. Raises as `write`."""
 
-    async def write_aside(self, entry: Entry) -> Row | None | bool:
-        """Write one entry on a side connection that waits longer for its lock (seconds).
-
-        Returns False if it did not hit, the row for a DECIDE that hit, None for another entry that hit. Raises as `write`.
-        """
+    async def write_aside(self, entry: Entry) -> dict[int, Row | None]:
+        """Write one entry, as `write` would, on a side connection that waits longer for its lock (seconds)."""
 
 
 class TransactionStore(Protocol):
@@ -52,14 +49,14 @@ class TransactionStore(Protocol):
     async def attempts_of_many(self, gids: Sequence[str], limit_each: int) -> dict[str, list[AttemptRow]]:
         """Return the last recorded attempts of several transactions, oldest first, in one query."""
 
-    async def list(self, wanted: ListFilter, limit: int) -> list[Row]:
+    async def page(self, wanted: ListFilter, limit: int) -> list[Row]:
         """Return up to `limit` rows, newest first by (created_at_ms, gid), stable under inserts."""
 
     async def claim_lapsed(self, owner: str, now_ms: int, overdue_before_ms: int, limit: int) -> list[Row]:
         """Make `owner` the owner of up to `limit` open rows, and return them as they then are.
 
-        Claimed are rows whose owner holds no live lease (no `node` row with that boot id and `lease_until_ms` > now), and
-        rows of whichever other owner that were due before `overdue_before_ms`. One autocommit update that passes locked
+        Claimed are rows whose owner holds no live lease (no `node` row with that boot id and `lease_until_ms` > now),
+        and rows of whichever other owner that were due before `overdue_before_ms`. One autocommit update that passes locked
         rows over (SKIP LOCKED); it adds 1 to each version and stamps `written_by`, so older writers miss. Rows of a newer
         format are left alone.
         """
