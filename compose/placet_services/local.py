@@ -9,8 +9,11 @@ from placet_services.failure import ServicesError
 from placet_services.home import Home
 from placet_services.service import HOST, Service, port_is_taken
 
-START_ATTEMPTS_LIMIT = 5
+START_ATTEMPTS_LIMIT = 10
 """A killed PostgreSQL leaves backends that hold its memory for a moment, and so refuses its first restarts."""
+
+SILENCE_LIMIT_S = 15.0
+"""A process of ours that answers nothing for so long is stopped and started anew."""
 
 
 def up(services: Sequence[Service]) -> None:
@@ -21,7 +24,7 @@ def up(services: Sequence[Service]) -> None:
     home = services[0].home
     home.create()
     with home.locked():
-        waiting = [service for service in services if not service.is_up()]
+        waiting = [service for service in services if not _is_up_soon(service)]
         _install(waiting, home)
         for service in waiting:
             _clear_away(service)
@@ -61,6 +64,17 @@ def status(services: Sequence[Service]) -> bool:
     return every
 
 
+def _is_up_soon(service: Service) -> bool:
+    """Whether it is up; one that lives but is silent gets time: it may be starting, or starved by a busy machine."""
+    deadline = time.monotonic() + SILENCE_LIMIT_S
+    while not service.is_up():
+        running = service.running()
+        if running is None or running.port != service.port or time.monotonic() > deadline:
+            return False
+        time.sleep(process.POLL_S)
+    return True
+
+
 def _tell(services: Sequence[Service], what: str) -> None:
     for service in services:
         print(f"services: {service.name}: {what} on {HOST}:{service.port}", flush=True)
@@ -97,6 +111,7 @@ def _clear_away(service: Service) -> None:
 
 
 def _start(service: Service) -> None:
+    service.clear_remains()
     process.start(
         service.command(),
         account=service.account,

@@ -6,8 +6,11 @@ from pathlib import Path
 from placet_services import process
 from placet_services.service import HOST, Service, exchange, find_program
 
-GREETING_HEAD_BYTES = 5  # of the server's first packet: length, sequence number, protocol version
-GREETING_PROTOCOL = 10  # an error packet, such as "too many connections", has 0xff here
+# The server speaks first (MariaDB, "Initial handshake packet"): a greeting, or an error packet.
+HEADER_BYTES = 4  # length and sequence number
+GREETING_HEAD_BYTES = HEADER_BYTES + 3
+PROTOCOL_10 = b"\x0a"
+TOO_MANY_CONNECTIONS = b"\xff" + (1040).to_bytes(2, "little")  # busy, but alive
 
 
 class MariaDB(Service):
@@ -53,8 +56,8 @@ class MariaDB(Service):
         ]
 
     def answers(self) -> bool:
-        greeting = exchange(self.port, b"", enough_bytes=GREETING_HEAD_BYTES)
-        return len(greeting) == GREETING_HEAD_BYTES and greeting[-1] == GREETING_PROTOCOL
+        greeting = exchange(self.port, b"", enough_bytes=GREETING_HEAD_BYTES)[HEADER_BYTES:]
+        return greeting[:1] == PROTOCOL_10 or greeting == TOO_MANY_CONNECTIONS
 
     def settings(self) -> dict[str, str]:
         return {"PLACET_TEST_MARIADB_URL": f"mysql://root@{HOST}:{self.port}/mysql"}

@@ -35,6 +35,23 @@ class Postgres(Service):
         )
         unfinished.replace(self._data)
 
+    def clear_remains(self) -> None:
+        """Remove the lock file of a killed postmaster whose parent has not collected it yet.
+
+        PostgreSQL takes such a zombie for a living postmaster and refuses to start; where process 1 collects nobody's
+        children (a bare container) it would for ever. Its own criterion for orphaned backends is kept: the shared
+        memory segment named in the lock file (line 7: key and id) must have no process attached.
+        """
+        lock = self._data / "postmaster.pid"
+        try:
+            lines = lock.read_text().splitlines()
+            pid, segment = int(lines[0]), int(lines[6].split()[1])
+        except (OSError, ValueError, IndexError):
+            return  # no lock file, or an unfinished one: PostgreSQL's own message is the better one
+        is_zombie = Path(f"/proc/{pid}").exists() and process.started_ticks(pid) is None
+        if is_zombie and _attached_processes(segment) == 0:
+            lock.unlink()
+
     def command(self) -> list[str]:
         settings = {
             "listen_addresses": HOST,
@@ -80,3 +97,10 @@ def _programs() -> Path | None:
         return packaged[-1].parent
     found = find_program("initdb")
     return Path(found).resolve().parent if found else None
+
+
+def _attached_processes(segment: int) -> int:
+    """How many processes are attached to a System V shared memory segment; 0 when there is none of that id."""
+    rows = [line.split() for line in Path("/proc/sysvipc/shm").read_text().splitlines()]
+    identity, attached = rows[0].index("shmid"), rows[0].index("nattch")
+    return sum(int(row[attached]) for row in rows[1:] if int(row[identity]) == segment)

@@ -76,6 +76,9 @@ class Service(ABC):
     def prepare(self) -> None:
         """Make the data folder and the settings; must be safe to repeat, also after a kill in the middle."""
 
+    def clear_remains(self) -> None:  # noqa: B027 (most servers leave nothing behind)
+        """Remove what a killed process left that would refuse the next one; called before each start."""
+
     @abstractmethod
     def command(self) -> list[str]:
         """The server's command line; it must stay in the foreground."""
