@@ -1,1 +1,73 @@
-"""Placet."""
+"""Placet's built-in RPC. Today: the HTTP/1.1 client that the coordinator's dispatch and the SDK call through.
+
+    async with HttpClient(limits=HttpLimits(max_connections=64), allow=policy) as client:
+        # one call by hand
+        reply = await client.request("GET", "http://127.0.0.1:8470/readyz", timeout=timedelta(seconds=1))
+        reply.status, reply.header("content-type"), reply.body
+
+        # the hot way: prepare the target and the header names once, then one future per call, no task and no timer
+        confirm = client.target("http://127.0.0.1:7001/debit/confirm", headers=[("authorization", "Bearer …")])
+        fields = HeaderTemplate("placet-gid", "placet-op", "placet-attempt")
+        reply = await confirm.call(body, fields.fill(gid, "confirm", 1), timeout_ms=10_000)
+
+        # hotter still: no future either; the outcome goes straight to an object of yours (`Completion`)
+        confirm.send(body, fields.fill(gid, "confirm", 1), timeout_ms=10_000, completion=mine)
+
+Every failure is an `RpcError` whose `safety` says what is known of the request at the other side (`errors`): only
+NOT_SENT and NOT_EXECUTED (`safety.repeatable`) may be sent again if the operation is not idempotent. A reply with any
+status is a `Reply`. Bad arguments raise `ValueError` before anything is sent. The client itself never sends a
+request twice, never follows a redirect, ignores proxy variables of the environment, and checks certificates.
+Make it inside the event loop that uses it; close it with `aclose(wait)`. `client.counters` holds plain integers.
+"""
+
+from placet_rpc.errors import (
+    CallTimeout,
+    ClientClosed,
+    ConnectFailed,
+    ConnectionLost,
+    LimitReached,
+    ProtocolViolation,
+    ReplyTooLarge,
+    RpcError,
+    Safety,
+    TargetRefused,
+)
+from placet_rpc.http import (
+    NO_HEADERS,
+    Address,
+    AllowAddresses,
+    HeaderBlock,
+    HeaderTemplate,
+    HttpClient,
+    HttpCounters,
+    HttpLimits,
+    HttpTarget,
+    header_block,
+)
+from placet_rpc.transport import Completion, Reply, Target
+
+__all__ = [
+    "NO_HEADERS",
+    "Address",
+    "AllowAddresses",
+    "CallTimeout",
+    "ClientClosed",
+    "Completion",
+    "ConnectFailed",
+    "ConnectionLost",
+    "HeaderBlock",
+    "HeaderTemplate",
+    "HttpClient",
+    "HttpCounters",
+    "HttpLimits",
+    "HttpTarget",
+    "LimitReached",
+    "ProtocolViolation",
+    "Reply",
+    "ReplyTooLarge",
+    "RpcError",
+    "Safety",
+    "Target",
+    "TargetRefused",
+    "header_block",
+]

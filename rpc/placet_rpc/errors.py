@@ -1,0 +1,149 @@
+"""Why a call failed, and what that says about the other side.
+
+    RpcError                       one call without a usable reply
+    ├── ConnectFailed              NOT_SENT             no connection could be opened
+    │   └── TargetRefused          NOT_SENT             our own policy forbids the address that the name resolved to
+    ├── LimitReached               NOT_SENT             a named limit of this client is reached; `limit` says which
+    ├── ClientClosed               NOT_SENT | UNKNOWN   the client was closed before | after the request was written
+    ├── CallTimeout                NOT_SENT | UNKNOWN   time was up before | after the request was written
+    ├── ConnectionLost             UNKNOWN              the connection ended before the reply was whole
+    ├── ReplyTooLarge              UNKNOWN              the reply passed a size limit, so it was not read to its end
+    └── ProtocolViolation          UNKNOWN              what came back is not a reply of the protocol
+
+A reply with an error status is a reply, not an `RpcError`: only the caller knows what the status means.
+"""
+
+import enum
+
+
+class Safety(enum.Enum):
+    """What is known of the request at the other side; it alone decides whether a repeat is safe."""
+
+    NOT_SENT = "not_sent"
+    """No byte of it left this process: a repeat is always safe."""
+
+    NOT_EXECUTED = "not_executed"
+    """The other side says that it did not run it: a repeat is always safe."""
+
+    UNKNOWN = "unknown"
+    """It may have run, may run still, or never arrived: repeat only what is idempotent."""
+
+    EXECUTED = "executed"
+    """It ran, and its result is lost or unusable: never repeat for the effect."""
+
+    @property
+    def repeatable(self) -> bool:
+        """True if even a request that is not idempotent may be sent again."""
+        return self is Safety.NOT_SENT or self is Safety.NOT_EXECUTED
+
+
+class RpcError(Exception):
+    """A call that ended without a usable reply.
+
+    Args:
+        message: the rule or event, and the remedy where there is one; never holds a payload or a header's value.
+        safety: what is known of the request at the other side.
+        endpoint: the origin that was called, such as `http://127.0.0.1:7001`.
+
+    Attributes:
+        code: a stable word for logs, metrics and comparison, one per class.
+    """
+
+    code = "rpc_error"
+
+    def __init__(self, message: str, *, safety: Safety, endpoint: str = "") -> None:
+        super().__init__(message, safety, endpoint)
+        self.message = message
+        self.safety = safety
+        self.endpoint = endpoint
+
+    def __str__(self) -> str:
+        where = f"{self.endpoint}: " if self.endpoint else ""
+        return f"{where}{self.message} [{self.code}, {self.safety.value}]"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+
+def _rebuild(kind: type[RpcError], arguments: tuple[object, ...], state: dict[str, object]) -> RpcError:
+    """Unpickles an error: keyword-only arguments are not carried by `BaseException`'s own protocol."""
+    error = kind.__new__(kind, *arguments)
+    error.__dict__.update(state)
+    return error
+
+
+class ConnectFailed(RpcError):
+    """No connection could be opened: name not found, refused, unreachable, too slow, TLS not agreed. NOT_SENT."""
+
+    code = "connect_failed"
+
+    def __init__(self, message: str, *, endpoint: str = "") -> None:
+        super().__init__(message, safety=Safety.NOT_SENT, endpoint=endpoint)
+
+
+class TargetRefused(ConnectFailed):
+    """The client's own policy forbids an address that the host resolved to. NOT_SENT."""
+
+    code = "target_refused"
+
+
+class LimitReached(RpcError):
+    """A named limit of this client is reached. NOT_SENT.
+
+    Attributes:
+        limit: the limit's name in the client's settings.
+    """
+
+    code = "limit_reached"
+
+    def __init__(self, message: str, *, limit: str, endpoint: str = "") -> None:
+        super().__init__(message, safety=Safety.NOT_SENT, endpoint=endpoint)
+        self.limit = limit
+
+
+class ClientClosed(RpcError):
+    """The client was closed: NOT_SENT if the request had not been written yet, else UNKNOWN."""
+
+    code = "client_closed"
+
+
+class CallTimeout(RpcError):
+    """The call's time was up: NOT_SENT while it still waited for a connection, else UNKNOWN."""
+
+    code = "timeout"
+
+
+class ConnectionLost(RpcError):
+    """The connection ended before the reply was whole. UNKNOWN, on a reused connection too.
+
+    A peer that closes an idle connection just as the request is written looks the same as one that ran the request
+    and died, so nothing is resent here.
+    """
+
+    code = "connection_lost"
+
+    def __init__(self, message: str, *, endpoint: str = "") -> None:
+        super().__init__(message, safety=Safety.UNKNOWN, endpoint=endpoint)
+
+
+class ReplyTooLarge(RpcError):
+    """The reply passed a size limit and was not read to its end. UNKNOWN.
+
+    Attributes:
+        limit: the limit's name in the client's settings.
+    """
+
+    code = "reply_too_large"
+
+    def __init__(self, message: str, *, limit: str, endpoint: str = "") -> None:
+        super().__init__(message, safety=Safety.UNKNOWN, endpoint=endpoint)
+        self.limit = limit
+
+
+class ProtocolViolation(RpcError):
+    """What came back is not a reply of the protocol. UNKNOWN: the request was sent."""
+
+    code = "protocol_violation"
+
+    def __init__(self, message: str, *, endpoint: str = "") -> None:
+        super().__init__(message, safety=Safety.UNKNOWN, endpoint=endpoint)

@@ -1,0 +1,195 @@
+"""One HTTP/1.1 connection of the client: writes a request, reads its reply, one at a time.
+
+Parsing is llhttp's (through httptools), with its strict defaults. Framing rules: RFC 9112 section 6.
+"""
+
+import asyncio
+from typing import TYPE_CHECKING, cast
+
+import httptools
+
+from placet_rpc.errors import ConnectionLost, ProtocolViolation, ReplyTooLarge, RpcError
+from placet_rpc.transport import Completion, Reply
+
+if TYPE_CHECKING:
+    from placet_rpc.http.pool import HttpPool
+
+FIRST_FINAL_STATUS = 200
+SWITCHING_PROTOCOLS = 101
+# A chunk of one byte takes six on the wire; this bounds what chunk framing and trailers may add to a body.
+MAX_WIRE_BYTES_PER_BODY_BYTE = 6
+
+
+class HttpConnection(asyncio.Protocol):
+    """A connection of a pool. Busy while `completion` is set; the pool lends it to one call at a time."""
+
+    __slots__ = (
+        "_body",
+        "_body_bytes",
+        "_failure",
+        "_fields",
+        "_head",
+        "_keep_alive",
+        "_parser",
+        "_read_bytes",
+        "_reply",
+        "_surplus",
+        "calls",
+        "completion",
+        "deadline_at",
+        "idle_since",
+        "on_header",
+        "pool",
+        "transport",
+    )
+
+    def __init__(self, pool: "HttpPool") -> None:
+        self.pool = pool
+        self.transport: asyncio.Transport
+        self.completion: Completion | None = None
+        self.deadline_at = 0.0
+        self.idle_since = 0.0
+        self.calls = 0
+        self._fields: dict[bytes, bytes] = {}
+        self.on_header = self._fields.__setitem__  # called by the parser: a C function, no Python frame per field
+        self._head: dict[bytes, bytes] | None = None  # the final reply's fields, once its head is whole
+        self._body: list[bytes] = []
+        self._body_bytes = 0
+        self._read_bytes = 0  # of this reply, as long as it is not whole
+        self._reply: Reply | None = None
+        self._keep_alive = False
+        self._surplus = False
+        self._failure: RpcError | None = None
+        self._parser = httptools.HttpResponseParser(self)
+
+    # -- the pool's side ---------------------------------------------------------------------------------------
+
+    def begin(self, message: bytes, deadline_at: float, completion: Completion) -> None:
+        """Writes a request. From here on a failure is UNKNOWN."""
+        self.completion = completion
+        self.deadline_at = deadline_at
+        self.calls += 1
+        self.transport.write(message)
+
+    def take_completion(self) -> Completion | None:
+        """Ends the call that is under way, if any, and returns where its outcome belongs."""
+        completion, self.completion = self.completion, None
+        return completion
+
+    # -- the event loop's side ---------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Takes the transport."""
+        self.transport = cast("asyncio.Transport", transport)
+        self.pool.made()
+
+    def data_received(self, data: bytes) -> None:
+        """Parses what came; ends the call when the reply is whole or can't become one."""
+        if self.completion is None:
+            # An idle connection that talks is out of step (a late or doubled reply): its next reply could be
+            # another call's.
+            self.pool.discard(self)
+            return
+        problem = ""
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            problem = "the peer switched protocols"
+        except httptools.HttpParserError as error:
+            problem = str(error) or type(error).__name__
+        reply = self._reply
+        if reply is not None:
+            # What follows a whole reply belongs to no call: the reply counts, the connection doesn't.
+            self._finish(reply, reusable=self._keep_alive and not problem and not self._surplus)
+        elif self._failure is not None:
+            self.pool.fail(self, self._failure)
+        elif problem:
+            self.pool.fail(self, ProtocolViolation(f"not an HTTP/1.1 reply: {problem}", endpoint=self.pool.endpoint))
+        else:
+            self._read_bytes += len(data)
+            self._check_read_bytes()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Ends the call that is under way: a body that the close delimits is whole now, anything else is lost."""
+        if self.completion is not None:
+            head = self._head
+            if exc is None and head is not None and self.pool.plain and _delimited_by_close(head):
+                self._finish(Reply(self._parser.get_status_code(), head, b"".join(self._body)), reusable=False)
+            else:
+                self.pool.fail(self, self._lost(exc))
+        self.pool.lost(self)
+        del self._parser  # it refers back to this object: without the cycle both go at once
+
+    # -- the parser's side -------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        """A reply begins; one that begins after a whole one is surplus."""
+        if self._reply is not None:
+            self._surplus = True
+
+    def on_headers_complete(self) -> None:
+        """Keeps the head as it is now, so that trailers can't change it (RFC 9110 6.5.1)."""
+        if self._reply is None and self._parser.get_status_code() >= FIRST_FINAL_STATUS:
+            self._head = self._fields.copy()
+
+    def on_body(self, part: bytes) -> None:
+        """Keeps a part of the body, up to the limit."""
+        self._body_bytes += len(part)
+        limit = self.pool.limits.max_reply_bytes
+        if self._body_bytes <= limit:
+            self._body.append(part)
+        elif self._failure is None and self._reply is None:
+            self._failure = ReplyTooLarge(
+                f"the reply's body is over max_reply_bytes ({limit})",
+                limit="max_reply_bytes",
+                endpoint=self.pool.endpoint,
+            )
+
+    def on_message_complete(self) -> None:
+        """A reply is whole; interim ones (1xx) are skipped."""
+        if self._reply is not None or self._failure is not None:
+            return
+        status = self._parser.get_status_code()
+        if self._head is not None:
+            body = self._body
+            # Asked here, for the parser forgets it with the message.
+            self._keep_alive = self._parser.should_keep_alive()
+            self._reply = Reply(status, self._head, body[0] if len(body) == 1 else b"".join(body))
+        elif status == SWITCHING_PROTOCOLS:
+            self._failure = ProtocolViolation("the peer switched protocols", endpoint=self.pool.endpoint)
+        self._fields.clear()
+
+    # -- inside ------------------------------------------------------------------------------------------------
+
+    def _finish(self, reply: Reply, *, reusable: bool) -> None:
+        completion = self.completion
+        self.completion = self._reply = self._head = None
+        self._read_bytes = self._body_bytes = 0
+        self._body.clear()
+        self.pool.finish(self, completion, reply, reusable=reusable)
+
+    def _check_read_bytes(self) -> None:
+        limits = self.pool.limits
+        if self._head is None:
+            if self._read_bytes > limits.max_head_bytes:
+                message = f"the reply's head is over max_head_bytes ({limits.max_head_bytes})"
+                self.pool.fail(self, ReplyTooLarge(message, limit="max_head_bytes", endpoint=self.pool.endpoint))
+        elif self._read_bytes > limits.max_head_bytes + MAX_WIRE_BYTES_PER_BODY_BYTE * limits.max_reply_bytes:
+            message = f"chunk framing or trailers out of proportion to max_reply_bytes ({limits.max_reply_bytes})"
+            self.pool.fail(self, ReplyTooLarge(message, limit="max_reply_bytes", endpoint=self.pool.endpoint))
+
+    def _lost(self, exc: Exception | None) -> ConnectionLost:
+        how = f"{type(exc).__name__}: {exc}" if exc is not None else "closed by the peer"
+        if self._read_bytes:
+            when = f"after {self._read_bytes} bytes of the reply"
+        else:
+            when = f"before any byte of the reply, as call number {self.calls} on this connection"
+        return ConnectionLost(f"connection lost {when}: {how}", endpoint=self.pool.endpoint)
+
+
+def _delimited_by_close(head: dict[bytes, bytes]) -> bool:
+    """True if only the end of the connection can end the body (RFC 9112 6.3, rule 8).
+
+    Not over TLS: asyncio doesn't tell a clean TLS end from a cut one, so there the reply counts as lost.
+    """
+    return not {name.lower() for name in head} & {b"content-length", b"transfer-encoding"}
