@@ -1,7 +1,7 @@
 """Requests and replies of the transaction calls, as they stand in wire.md.
 
-Unknown request fields are refused; null equals left out, but for `payload`, whose default is null. Payloads stay raw JSON:
-the coordinator carries them and never looks inside.
+Unknown request fields are refused; null equals left out, but for `payload`, whose default is null. Payloads stay raw
+JSON: the coordinator carries them and never looks inside.
 """
 
 from typing import Annotated

@@ -4,7 +4,7 @@ from msgspec import Raw, Struct, field
 from msgspec.structs import replace
 
 from placet_contract.transactions import NULL
-from placet_contract.vocabulary import OPEN_STATUSES, BranchStatus, Operation, Pattern, Reason, Status
+from placet_contract.vocabulary import FINAL_STATUSES, BranchStatus, Operation, Pattern, Reason, Status
 
 FORMAT = 1
 """Format of the two documents; a node neither claims nor writes a row of a newer format (design, section 4)."""
@@ -44,11 +44,12 @@ class Progress(Struct, frozen=True, omit_defaults=True):
     Attributes:
         status: what is known to be finished.
         result: the forward operation's answer, raw JSON.
-        attempts: number of the last call of the current operation; begins anew when the phase changes.
+        operation: the operation last called; the five figures below belong to it and begin anew with the next one.
+        calling: a call of it is out.
+        attempts: number of its last call.
         tries_used: attempts that count against `max_attempts`: a 425 does not.
-        first_at_ms: when the current operation was first called.
-        next_at_ms: when its next call is due; None: at once, or a call is out.
-        calling: the operation whose call is out, if any.
+        first_at_ms: when it was first called.
+        next_at_ms: when its next call is due (None: at once), or, while a call is out, when its answer is overdue.
         may_have_run: the forward operation was sent, or an earlier owner may have sent it.
         open_until_ms: until then an unanswered forward call may still be at work; 0: none is.
         unanswered: some forward call got no answer, so a rejection of another does not prove that nothing ran.
@@ -60,11 +61,12 @@ class Progress(Struct, frozen=True, omit_defaults=True):
 
     status: BranchStatus = BranchStatus.PENDING
     result: Raw | None = None
+    operation: Operation | None = None
+    calling: bool = False
     attempts: int = 0
     tries_used: int = 0
     first_at_ms: int | None = None
     next_at_ms: int | None = None
-    calling: Operation | None = None
     may_have_run: bool = False
     open_until_ms: int = 0
     unanswered: bool = False
@@ -83,7 +85,7 @@ class Transaction(Struct, frozen=True):
     Attributes:
         pattern: None for an abort that was recorded for a gid nobody had begun.
         begun_count: how many of `branches` came with begin; a repeated begin is compared with those alone.
-        begun_timeout_ms: see `timeout_ms`; None means that time alone never aborts it.
+        timeout_ms: an active transaction older than this is aborted; None: time alone never aborts it.
         next_due_at_ms: when somebody must look at it again; None once it is final.
     """
 
@@ -112,7 +114,7 @@ class Transaction(Struct, frozen=True):
     @property
     def is_open(self) -> bool:
         """Say whether anything is left to do."""
-        return self.status in OPEN_STATUSES
+        return self.status not in FINAL_STATUSES
 
     @property
     def times_out_at_ms(self) -> int | None:

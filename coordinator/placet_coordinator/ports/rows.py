@@ -97,7 +97,7 @@ class InstanceRow(Struct, frozen=True):
 
 
 class ListFilter(Struct, frozen=True):
-    """Which transactions a list shows; None filters nothing. `before`, the cursor, is (created_at_ms, gid), exclusive."""
+    """Which transactions a list shows; None filters nothing. `before` is the cursor (created_at_ms, gid), exclusive."""
 
     status: str | None = None
     pattern: str | None = None

@@ -31,7 +31,7 @@ class JournalStore(Protocol):
         """Ask once which of the existing rows are not locked; gids without a row count as free. Raises as `write`."""
 
     async def write_aside(self, entry: Entry) -> dict[int, Row | None]:
-        """Write one entry, as `write` would, on a side connection that waits longer for its lock (seconds)."""
+        """Write one entry as `write` does, on a side connection that waits longer for its lock (seconds)."""
 
 
 class TransactionStore(Protocol):
@@ -56,9 +56,9 @@ class TransactionStore(Protocol):
         """Make `owner` the owner of up to `limit` open rows, and return them as they then are.
 
         Claimed are rows whose owner holds no live lease (no `node` row with that boot id and `lease_until_ms` > now),
-        and rows of whichever other owner that were due before `overdue_before_ms`. One autocommit update that passes locked
-        rows over (SKIP LOCKED); it adds 1 to each version and stamps `written_by`, so older writers miss. Rows of a newer
-        format are left alone.
+        and rows of whichever other owner that were due before `overdue_before_ms`. One autocommit update that passes
+        locked rows over (SKIP LOCKED); it adds 1 to each version and stamps `written_by`, so older writers miss. Rows of
+        a newer format are left alone.
         """
 
     async def due(self, owner: str, before_ms: int, limit: int) -> list[Row]:

@@ -1,0 +1,175 @@
+"""Bookkeeping of calls that the patterns share: sending, postponing, settling, and when to look again."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from placet_contract.backoff import backoff_ms
+from placet_contract.vocabulary import BranchStatus, Operation, Outcome, Reason, Status
+from placet_coordinator.core.events import Answered
+from placet_coordinator.core.moves import Step
+from placet_coordinator.core.transaction import Branch, Call, Progress, Transaction
+
+ATTENTION_AFTER_MS = 600_000
+"""A call that has failed for ten minutes gets a human's attention; it is still retried, slowly."""
+
+ANSWER_SLACK_MS = 15_000
+"""An answer is overdue this long after the call's own timeout: the longest wait for a place in the participant's queue
+(10 s) and room for a busy loop."""
+
+LOOK_AGAIN_MS = 60_000
+"""An open transaction that waits for nothing in particular is looked at this often, so that none is forgotten."""
+
+
+class Sending(NamedTuple):
+    """Branches' progress after some calls were asked for, and those calls."""
+
+    progress: list[Progress]
+    calls: list[Call]
+
+
+def send(sending: Sending, index: int, branch: Branch, operation: Operation, now_ms: int) -> None:
+    """Ask for one call, and count it."""
+    before = sending.progress[index]
+    again = before.operation is operation
+    attempt = before.attempts + 1 if again else 1
+    sending.progress[index] = replace(
+        before,
+        operation=operation,
+        calling=True,
+        attempts=attempt,
+        tries_used=before.tries_used if again else 0,
+        first_at_ms=before.first_at_ms if again else now_ms,
+        next_at_ms=now_ms + branch.timeout_ms + ANSWER_SLACK_MS,
+    )
+    sending.calls.append(Call(index, operation, attempt))
+
+
+def send_all(transaction: Transaction, operation: Operation, settled: BranchStatus, now_ms: int) -> Sending:
+    """Ask for the operation at every branch that has not settled, whose call is not out and whose time has come."""
+    sending = Sending(list(transaction.progress), [])
+    if transaction.paused_at_ms is not None:
+        return sending
+    for index, progress in enumerate(transaction.progress):
+        if progress.status is not settled and is_due(progress, operation, now_ms):
+            send(sending, index, transaction.branches[index], operation, now_ms)
+    return sending
+
+
+def is_due(progress: Progress, operation: Operation, now_ms: int) -> bool:
+    """Say whether the operation may be called now: no call of it is out and its backoff is over."""
+    if progress.operation is not operation:
+        return True
+    return not progress.calling and (progress.next_at_ms is None or progress.next_at_ms <= now_ms)
+
+
+def is_current(progress: Progress, answer: Answered) -> bool:
+    """Say whether the answer belongs to the call that is out; any other is stale and changes nothing."""
+    return progress.calling and progress.operation is answer.operation and progress.attempts == answer.attempt
+
+
+def is_breach(answer: Answered) -> bool:
+    """Say whether the participant itself said no where the protocol allows no such answer."""
+    return answer.verdict.outcome is Outcome.UNKNOWN and answer.verdict.answered
+
+
+def postponed(progress: Progress, branch: Branch, answer: Answered, now_ms: int) -> Progress:
+    """Return the progress of a call that will be made again: backoff, and attention where it is due.
+
+    A breach of the protocol (a refused confirm, a compensation that says no) sets attention at once and is retried at
+    the slowest rate, for repeating it quickly helps nobody.
+    """
+    verdict, retry = answer.verdict, branch.retry
+    trouble = progress.trouble
+    if is_breach(answer) or verdict.outcome is Outcome.REJECTED:
+        trouble = f"{answer.operation} of branch {branch.branch_id}: {verdict.detail or verdict.outcome}"
+        delay_ms = backoff_ms(1, first_ms=retry.cap_ms, cap_ms=retry.cap_ms, chance=0.5 + answer.chance / 2)
+    else:
+        delay_ms = backoff_ms(progress.attempts, first_ms=retry.first_ms, cap_ms=retry.cap_ms, chance=answer.chance)
+        first_at_ms = now_ms if progress.first_at_ms is None else progress.first_at_ms
+        if now_ms - first_at_ms >= ATTENTION_AFTER_MS:
+            minutes = (now_ms - first_at_ms) // 60_000
+            trouble = f"{answer.operation} of branch {branch.branch_id} fails since {minutes} min: {verdict.detail}"
+    return replace(
+        progress,
+        calling=False,
+        next_at_ms=now_ms + delay_ms,
+        trouble=trouble,
+        note=verdict.detail or str(verdict.outcome),
+    )
+
+
+def settled(progress: Progress, status: BranchStatus) -> Progress:
+    """Return the progress of a branch of which nothing more is asked in this phase."""
+    return replace(progress, status=status, calling=False, next_at_ms=None, trouble=None, note=None)
+
+
+def phase_two_answered(
+    transaction: Transaction,
+    answer: Answered,
+    now_ms: int,
+    done: BranchStatus,
+    advance: Callable[[Transaction, int], Step],
+) -> Step:
+    """Handle the answer to an operation that is repeated until it is done: confirm, cancel, compensate."""
+    progress = transaction.progress[answer.index]
+    if not is_current(progress, answer):
+        return Step(transaction)
+    if answer.verdict.outcome is Outcome.DONE:
+        progress = settled(progress, done)
+    else:
+        progress = postponed(progress, transaction.branches[answer.index], answer, now_ms)
+    return advance(transaction.with_progress(answer.index, progress), now_ms)
+
+
+def released(transaction: Transaction) -> Transaction:
+    """Return the transaction with no call out and nothing waiting: what is still owed is due at once."""
+    progress = tuple(
+        replace(each, calling=False, next_at_ms=None) if each.calling or each.next_at_ms is not None else each
+        for each in transaction.progress
+    )
+    return replace(transaction, progress=progress)
+
+
+def decided(
+    transaction: Transaction, status: Status, now_ms: int, reason: Reason | None = None, text: str | None = None
+) -> Transaction:
+    """Return the transaction after its decision; the calls of the phase before no longer wait for a time."""
+    progress = tuple(
+        replace(each, next_at_ms=None) if each.next_at_ms is not None and not each.calling else each
+        for each in transaction.progress
+    )
+    return replace(transaction, status=status, reason=reason, reason_text=text, decided_at_ms=now_ms, progress=progress)
+
+
+def finished(transaction: Transaction, status: Status, now_ms: int) -> Transaction:
+    """Return the transaction at its end."""
+    decided_at_ms = now_ms if transaction.decided_at_ms is None else transaction.decided_at_ms
+    return replace(
+        transaction,
+        status=status,
+        decided_at_ms=decided_at_ms,
+        finished_at_ms=now_ms,
+        next_due_at_ms=None,
+        attention=None,
+    )
+
+
+def waiting(transaction: Transaction, sending: Sending, now_ms: int, also_due_at_ms: int | None = None) -> Transaction:
+    """Return an open transaction after its calls were asked for: progress, attention, and when to look again."""
+    due_at_ms = now_ms + LOOK_AGAIN_MS if also_due_at_ms is None else also_due_at_ms
+    attention = None
+    for each in sending.progress:
+        if each.next_at_ms is not None and each.next_at_ms < due_at_ms:
+            due_at_ms = each.next_at_ms
+        if now_ms < each.open_until_ms < due_at_ms:
+            due_at_ms = each.open_until_ms
+        if each.trouble is not None and attention is None:
+            attention = each.trouble
+    return replace(
+        transaction,
+        progress=tuple(sending.progress),
+        attention=attention,
+        next_due_at_ms=max(due_at_ms, now_ms + 1),
+    )

@@ -1,0 +1,207 @@
+"""TCC: try everywhere, then confirm everywhere or cancel everywhere.
+
+Pardon and Pautasso, "Atomic Distributed Transactions: a RESTful Design" (2014), describe the pattern. We depart from
+Seata and dtm in three ways: every registered branch is cancelled, tried, rejected or not (its barrier makes that safe);
+phase two runs in parallel; and the coordinator may drive the tries itself (`drive`).
+"""
+
+from msgspec.structs import replace
+
+from placet_contract.vocabulary import BranchStatus, Operation, Outcome, Reason, Status
+from placet_coordinator.core.calling import (
+    decided,
+    finished,
+    is_current,
+    phase_two_answered,
+    released,
+    send_all,
+    settled,
+    waiting,
+)
+from placet_coordinator.core.events import (
+    AbortAsked,
+    Adopted,
+    Answered,
+    BeginAsked,
+    CommitAsked,
+    Event,
+    RegisterAsked,
+    RetryAsked,
+    TimePassed,
+)
+from placet_coordinator.core.moves import (
+    ABORT_WON,
+    COMMIT_WON,
+    FINISHED,
+    REPEAT,
+    Legal,
+    PatternRules,
+    Refusal,
+    RefusalKind,
+    Step,
+    Table,
+)
+from placet_coordinator.core.registration import add_branches
+from placet_coordinator.core.transaction import Transaction
+
+_DRIVEN_TAKES_NEITHER = Refusal(
+    RefusalKind.RULE, "a driven tcc takes neither branches nor a commit: the coordinator calls the tries and decides"
+)
+
+
+def _begun(transaction: Transaction, now_ms: int) -> Step:
+    return _advance(transaction, now_ms)
+
+
+def _register(transaction: Transaction, event: Event, now_ms: int) -> Step:
+    assert isinstance(event, RegisterAsked)
+    if transaction.drive:
+        return Step(transaction, refusal=_DRIVEN_TAKES_NEITHER)
+    step = add_branches(transaction, event.branches)
+    return step if step.refusal else _advance(step.transaction, now_ms)
+
+
+def _commit(transaction: Transaction, _event: Event, now_ms: int) -> Step:
+    if transaction.drive:
+        return Step(transaction, refusal=_DRIVEN_TAKES_NEITHER)
+    return _advance(decided(transaction, Status.COMMITTING, now_ms), now_ms)
+
+
+def _abort(transaction: Transaction, event: Event, now_ms: int) -> Step:
+    assert isinstance(event, AbortAsked)
+    return _aborted(transaction, event.reason, now_ms, event.reason_text)
+
+
+def _aborted(transaction: Transaction, reason: Reason, now_ms: int, text: str | None = None) -> Step:
+    return _advance(decided(transaction, Status.ABORTING, now_ms, reason, text), now_ms)
+
+
+def _tried(transaction: Transaction, event: Event, now_ms: int) -> Step:
+    """Take the answer to a driven try: each is sent once, and anything but done aborts."""
+    assert isinstance(event, Answered)
+    progress = transaction.progress[event.index]
+    if not is_current(progress, event):
+        return Step(transaction)
+    verdict = event.verdict
+    if verdict.outcome is Outcome.DONE:
+        tried = replace(settled(progress, BranchStatus.DONE), result=event.result)
+        transaction = transaction.with_progress(event.index, tried)
+        if all(each.status is BranchStatus.DONE for each in transaction.progress):
+            transaction = decided(transaction, Status.COMMITTING, now_ms)
+        return _advance(transaction, now_ms)
+    if verdict.outcome is Outcome.REJECTED:
+        refused = replace(settled(progress, BranchStatus.REJECTED), note=verdict.detail)
+        reason = Reason.LATE if verdict.late else Reason.REJECTED
+        return _aborted(transaction.with_progress(event.index, refused), reason, now_ms, verdict.detail)
+    unknown = replace(progress, calling=False, next_at_ms=None, note=verdict.detail)
+    return _aborted(transaction.with_progress(event.index, unknown), Reason.UNKNOWN, now_ms, verdict.detail)
+
+
+def _confirmed(transaction: Transaction, event: Event, now_ms: int) -> Step:
+    assert isinstance(event, Answered)
+    return phase_two_answered(transaction, event, now_ms, BranchStatus.CONFIRMED, _advance)
+
+
+def _cancelled(transaction: Transaction, event: Event, now_ms: int) -> Step:
+    assert isinstance(event, Answered)
+    return phase_two_answered(transaction, event, now_ms, BranchStatus.CANCELLED, _advance)
+
+
+def _time_passed(transaction: Transaction, _event: Event, now_ms: int) -> Step:
+    times_out_at_ms = transaction.times_out_at_ms
+    if (
+        transaction.status is Status.ACTIVE
+        and transaction.paused_at_ms is None
+        and times_out_at_ms is not None
+        and times_out_at_ms <= now_ms
+    ):
+        return _aborted(transaction, Reason.TIMEOUT, now_ms)
+    return _advance(transaction, now_ms)
+
+
+def _adopted(transaction: Transaction, _event: Event, now_ms: int) -> Step:
+    """Take over: an active driven tcc aborts, for its tries go out once and we can't know which did."""
+    transaction = released(transaction)
+    if transaction.status is Status.ACTIVE and transaction.drive:
+        return _aborted(transaction, Reason.UNKNOWN, now_ms, "the coordinator that called the tries is gone")
+    return _time_passed(transaction, TimePassed(), now_ms)
+
+
+def _retry(transaction: Transaction, _event: Event, now_ms: int) -> Step:
+    progress = tuple(each if each.calling else replace(each, next_at_ms=None) for each in transaction.progress)
+    return _advance(replace(transaction, progress=progress), now_ms)
+
+
+def _advance(transaction: Transaction, now_ms: int) -> Step:
+    """Ask for every call that is due, or end the transaction when none is owed."""
+    if transaction.status is Status.COMMITTING:
+        return _phase_two(transaction, Operation.CONFIRM, BranchStatus.CONFIRMED, Status.COMMITTED, now_ms)
+    if transaction.status is Status.ABORTING:
+        return _phase_two(transaction, Operation.CANCEL, BranchStatus.CANCELLED, Status.ABORTED, now_ms)
+    sending = send_all(transaction, Operation.TRY, BranchStatus.DONE, now_ms) if transaction.drive else None
+    if sending is None:
+        return Step(replace(transaction, next_due_at_ms=transaction.times_out_at_ms))
+    return Step(waiting(transaction, sending, now_ms, transaction.times_out_at_ms), tuple(sending.calls))
+
+
+def _phase_two(transaction: Transaction, operation: Operation, owed: BranchStatus, end: Status, now_ms: int) -> Step:
+    if all(each.status is owed for each in transaction.progress):
+        return Step(finished(transaction, end, now_ms))
+    sending = send_all(transaction, operation, owed, now_ms)
+    return Step(waiting(transaction, sending, now_ms), tuple(sending.calls))
+
+
+_TABLE: Table = {
+    Status.ACTIVE: {
+        BeginAsked: REPEAT,
+        RegisterAsked: Legal(_register, (Status.ACTIVE,)),
+        CommitAsked: Legal(_commit, (Status.COMMITTING, Status.COMMITTED)),
+        AbortAsked: Legal(_abort, (Status.ABORTING, Status.ABORTED)),
+        Answered: Legal(_tried, (Status.ACTIVE, Status.COMMITTING, Status.ABORTING)),
+        TimePassed: Legal(_time_passed, (Status.ACTIVE, Status.ABORTING, Status.ABORTED)),
+        Adopted: Legal(_adopted, (Status.ACTIVE, Status.ABORTING, Status.ABORTED)),
+        RetryAsked: Legal(_retry, (Status.ACTIVE,)),
+    },
+    Status.COMMITTING: {
+        BeginAsked: REPEAT,
+        RegisterAsked: COMMIT_WON,
+        CommitAsked: REPEAT,
+        AbortAsked: COMMIT_WON,
+        Answered: Legal(_confirmed, (Status.COMMITTING, Status.COMMITTED)),
+        TimePassed: Legal(_time_passed, (Status.COMMITTING,)),
+        Adopted: Legal(_adopted, (Status.COMMITTING,)),
+        RetryAsked: Legal(_retry, (Status.COMMITTING,)),
+    },
+    Status.COMMITTED: {
+        BeginAsked: REPEAT,
+        RegisterAsked: COMMIT_WON,
+        CommitAsked: REPEAT,
+        AbortAsked: COMMIT_WON,
+        Answered: REPEAT,
+        TimePassed: REPEAT,
+        Adopted: REPEAT,
+        RetryAsked: FINISHED,
+    },
+    Status.ABORTING: {
+        BeginAsked: ABORT_WON,
+        RegisterAsked: ABORT_WON,
+        CommitAsked: ABORT_WON,
+        AbortAsked: REPEAT,
+        Answered: Legal(_cancelled, (Status.ABORTING, Status.ABORTED)),
+        TimePassed: Legal(_time_passed, (Status.ABORTING,)),
+        Adopted: Legal(_adopted, (Status.ABORTING,)),
+        RetryAsked: Legal(_retry, (Status.ABORTING,)),
+    },
+    Status.ABORTED: {
+        BeginAsked: ABORT_WON,
+        RegisterAsked: ABORT_WON,
+        CommitAsked: ABORT_WON,
+        AbortAsked: REPEAT,
+        Answered: REPEAT,
+        TimePassed: REPEAT,
+        Adopted: REPEAT,
+        RetryAsked: FINISHED,
+    },
+}
+
+TCC = PatternRules(name="tcc", table=_TABLE, begun=_begun)
