@@ -1,0 +1,70 @@
+# Everything a developer and CI run. Needs make and Python 3.11 or newer; all else goes into .venv.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+# Of the Pythons on PATH, the first that is new enough; or your own choice: make setup PYTHON=/path/to/python3.12
+PYTHON ?= $(shell for name in python3 python3.11 python3.12 python3.13 python3.14; do \
+	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
+# What the tests that exist need.
+SERVICES ?= postgres mariadb
+# Four workers on two cores: the tests wait for databases and processes more than they compute.
+WORKERS ?= 4
+ARGS ?=
+
+bin := .venv/bin
+ready := .venv/.placet-setup
+
+.PHONY: help setup demo services test check lint types imports docs lock clean
+
+help:  ## show this list
+	@sed -n 's/^\([a-z]*\):.*## */\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+setup: $(ready)  ## make .venv with the locked dependencies and this project
+
+$(ready): requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "setup: no Python 3.11 or newer on PATH;" \
+		"on Debian 12 or newer: apt-get install python3 python3-venv; or: make setup PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "setup: $(PYTHON) cannot make virtual environments;" \
+		"on Debian: apt-get install python3-venv" >&2; exit 1; }
+	@echo "setup: .venv from $(PYTHON) ($$($(PYTHON) --version))"
+	@$(bin)/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear .venv
+	@echo "setup: installing requirements.lock, each file checked against its hash"
+	@$(bin)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(bin)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	@touch $(ready)
+	@echo "setup: done; try: make demo"
+
+demo: setup  ## see TCC, saga and recovery run, on SQLite, in under a minute
+	@$(bin)/placet demo
+
+services:  ## start the servers that the tests need (compose/services)
+	@$(if $(wildcard $(bin)/python),$(bin)/python,$(PYTHON)) compose/services up $(SERVICES)
+
+test: setup services  ## run all tests; a part: make test ARGS='tests/unit -k saga'
+	@$(bin)/pytest -n $(WORKERS) $(ARGS)
+
+check: setup lint types imports docs  ## ruff, mypy, import rules, generated docs
+
+lint:
+	$(bin)/ruff check . compose/services
+	$(bin)/ruff format --check . compose/services
+
+types:
+	$(bin)/mypy
+	MYPYPATH=compose $(bin)/mypy -p placet_services
+
+imports:
+	$(bin)/lint-imports
+
+docs:
+	$(bin)/python -m placet_coordinator.core.diagrams --check
+
+lock:  ## lock the newest dependencies that pyproject.toml allows and the lock does not hold yet; all of them: make lock ARGS=--upgrade
+	@test -x $(bin)/uv || $(bin)/python -m pip install --quiet --disable-pip-version-check uv
+	$(bin)/uv pip compile pyproject.toml --all-extras --group dev --universal --generate-hashes --no-header \
+		--quiet --output-file requirements.lock $(ARGS)
+
+clean:  ## remove caches and builds; .venv stays (rm -rf .venv)
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
