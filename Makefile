@@ -60,7 +60,7 @@ imports:
 docs:
 	$(bin)/python -m placet_coordinator.core.diagrams --check
 
-lock:  ## lock the newest dependencies that pyproject.toml allows and the lock does not hold yet; all of them: make lock ARGS=--upgrade
+lock:  ## bring requirements.lock up to pyproject.toml; newest versions: make lock ARGS=--upgrade
 	@test -x $(bin)/uv || $(bin)/python -m pip install --quiet --disable-pip-version-check uv
 	$(bin)/uv pip compile pyproject.toml --all-extras --group dev --universal --generate-hashes --no-header \
 		--quiet --output-file requirements.lock $(ARGS)
