@@ -134,9 +134,8 @@ def main() -> None:
         try:
             port = int(server.stdout.readline())  # type: ignore[union-attr]  # it is a pipe
             libraries = ", ".join(f"{name} {version(name)}" for name in ("httptools", "uvloop"))
-            print(
-                f"{platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}, {libraries}, loop {options.loop}"
-            )
+            print(f"{platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}, {libraries}")
+            print(f"client's loop: {options.loop}")
             runner.run(measure(port, options.calls, [int(level) for level in options.in_flight.split(",")]))
             print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
         finally:

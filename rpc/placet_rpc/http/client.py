@@ -97,7 +97,7 @@ class HttpClient:
         self._tls = tls
         self._common_headers = header_block([("user-agent", user_agent)])
         self._resolver = Resolver()
-        self._census = Census(self.limits)
+        self._census = Census(self.limits, self.counters)
         # A pool lives as long as a target holds it or it has connections; so origins called once leave nothing.
         self._pools: WeakValueDictionary[Origin, HttpPool] = WeakValueDictionary()
         self._closed = False

@@ -28,14 +28,15 @@ class _Waiting(NamedTuple):
 class Census:
     """The pools of one client that have a connection or a call, for what concerns all of them."""
 
-    def __init__(self, limits: HttpLimits) -> None:
+    def __init__(self, limits: HttpLimits, counters: HttpCounters) -> None:
         self._limit = limits.max_connections_total
+        self._counters = counters
         self.pools: set[HttpPool] = set()
         self.all_closed = asyncio.Event()  # meaningful once the client is being closed
 
     def note_closed(self) -> None:
         """Looks whether the last connection of a client that is being closed has gone."""
-        if not any(pool.size for pool in self.pools):
+        if not self._counters.connections_open and not any(pool.size for pool in self.pools):
             self.all_closed.set()
 
     def has_room(self) -> bool:
