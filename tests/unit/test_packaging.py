@@ -62,7 +62,7 @@ def test_wheel_ships_no_test_and_no_licence_is_missing(wheel):
     """The wheel carries its licence's text and nothing that only developers need."""
     names = wheel.namelist()
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
-    assert [name for name in names if "test" in Path(name).name or name.endswith(".pyc")] == []
+    assert [name for name in names if Path(name).name.startswith(("test_", "conftest")) or name.endswith(".pyc")] == []
 
 
 @pytest.mark.parametrize("requirement", declared(), ids=str)
