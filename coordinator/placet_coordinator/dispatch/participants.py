@@ -1,0 +1,220 @@
+"""Calls of branches over HTTP; satisfies the port `Participants`. One call is one request: it never repeats."""
+
+import asyncio
+from collections.abc import Callable
+
+import msgspec
+from msgspec import Raw
+
+from placet_contract import headers as names
+from placet_contract.limits import JSON_DEPTH_MAX
+from placet_contract.outcomes import Verdict, classify
+from placet_contract.transactions import NULL
+from placet_contract.vocabulary import FORWARD_OPERATIONS, Operation, Outcome
+from placet_coordinator.core.transaction import Branch
+from placet_coordinator.dispatch.endpoint import Endpoint, Endpoints, Unreachable
+from placet_coordinator.dispatch.queue import CONCURRENCY, ParticipantQueue
+from placet_coordinator.ports.clock import Clock
+from placet_coordinator.ports.participants import BranchCall, CallEnd
+from placet_rpc import HeaderTemplate, Reply, RpcError, Safety, header_block
+
+PARTICIPANTS_MAX = 10_000
+"""Queues that are kept for participants without a call in flight."""
+
+_HEADERS = HeaderTemplate(
+    names.GID,
+    names.BRANCH,
+    names.OPERATION,
+    names.ATTEMPT,
+    names.DEADLINE_MS,
+    names.BEGUN_AT_MS,
+    names.TIME_MS,
+    names.IDEMPOTENCY_KEY,
+)
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.decode
+_ECHO = names.OUTCOME_ECHO
+
+
+class HttpParticipants:
+    """Calls participants through the built-in RPC's HTTP transport.
+
+    Args:
+        concurrency: calls in flight at one participant.
+    """
+
+    def __init__(self, endpoints: Endpoints, clock: Clock, concurrency: int = CONCURRENCY) -> None:
+        self._endpoints, self._clock, self._concurrency = endpoints, clock, concurrency
+        self._queues: dict[str, ParticipantQueue] = {}
+        self._loop = asyncio.get_running_loop()
+
+    def call(self, call: BranchCall, ended: Callable[[CallEnd], None]) -> None:
+        """Make one call; see the port."""
+        try:
+            endpoint = self._endpoints.find(call.branch, call.operation)
+        except Unreachable as error:
+            # Not at once: the driver is in the middle of a step, and must not be entered again.
+            self._loop.call_soon(ended, self._not_sent(str(error)))
+            return
+        queue = self._queue(endpoint.participant)
+        flight = _Flight(self, call, endpoint, queue, ended)
+        queue.enter(flight.start, flight.refuse)
+
+    def participant_of(self, branch: Branch, operation: Operation) -> str:
+        """Return the participant's name; see the port."""
+        return self._endpoints.participant_of(branch, operation)
+
+    def now_ms(self) -> int:
+        """Return the database's clock."""
+        return self._clock.now_ms()
+
+    def _queue(self, participant: str) -> ParticipantQueue:
+        queue = self._queues.get(participant)
+        if queue is None:
+            if len(self._queues) >= PARTICIPANTS_MAX:
+                self._queues = {name: kept for name, kept in self._queues.items() if not kept.is_idle}
+            queue = self._queues[participant] = ParticipantQueue(self._concurrency)
+        return queue
+
+    def _not_sent(self, detail: str) -> CallEnd:
+        now_ms = self._clock.now_ms()
+        return CallEnd(Verdict(Outcome.UNKNOWN, detail=detail), None, False, now_ms, 0, now_ms)
+
+
+class _Flight:
+    """One call on its way; the transport puts its outcome here (`placet_rpc.Completion`)."""
+
+    __slots__ = ("_call", "_ended", "_endpoint", "_owner", "_queue", "_started_at_ms")
+
+    def __init__(
+        self,
+        owner: HttpParticipants,
+        call: BranchCall,
+        endpoint: Endpoint,
+        queue: ParticipantQueue,
+        ended: Callable[[CallEnd], None],
+    ) -> None:
+        self._owner, self._call, self._endpoint = owner, call, endpoint
+        self._queue, self._ended = queue, ended
+        self._started_at_ms = 0
+
+    def start(self) -> None:
+        """Send it."""
+        call = self._call
+        self._started_at_ms = now_ms = self._owner.now_ms()
+        transaction, branch = call.transaction, call.branch
+        gid, branch_id, operation = transaction.gid, branch.branch_id, call.operation
+        headers = _HEADERS.fill(
+            gid,
+            branch_id,
+            operation,
+            call.attempt,
+            branch.timeout_ms,
+            transaction.created_at_ms,
+            now_ms,
+            names.idempotency_key(gid, branch_id, operation),
+        )
+        if branch.headers or transaction.traceparent:
+            headers += _own_headers(branch, transaction.traceparent)
+        self._endpoint.target.send(_body(call), headers, timeout_ms=branch.timeout_ms, completion=self)
+
+    def refuse(self) -> None:
+        """End it unsent: there was no place in the participant's queue for too long."""
+        detail = f"{self._endpoint.participant} had no place for another call within the longest wait"
+        now_ms = self._owner.now_ms()
+        self._ended(CallEnd(Verdict(Outcome.UNKNOWN, detail=detail), None, False, now_ms, 0, now_ms))
+
+    def done(self) -> bool:
+        """Say that somebody always waits: a branch call is never given up before its time."""
+        return False
+
+    def set_result(self, reply: Reply, /) -> None:
+        """Take the reply."""
+        call = self._call
+        verdict = classify(call.operation, reply.status, reply.body)
+        verdict = self._checked_echo(reply, verdict)
+        result = None
+        if verdict.outcome is Outcome.DONE and call.operation in FORWARD_OPERATIONS:
+            result, note = _kept_result(reply.body)
+            if note:
+                verdict = msgspec.structs.replace(verdict, detail=note)
+        self._end(verdict, result, sent=True)
+
+    def set_exception(self, error: RpcError, /) -> None:
+        """Take the failure."""
+        sent = error.safety not in (Safety.NOT_SENT, Safety.NOT_EXECUTED)
+        self._end(Verdict(Outcome.UNKNOWN, detail=f"{error.code}: {error.message}"), None, sent=sent)
+
+    def _end(self, verdict: Verdict, result: Raw | None, *, sent: bool) -> None:
+        self._queue.leave()
+        started_at_ms = self._started_at_ms
+        duration_ms = self._owner.now_ms() - started_at_ms
+        deadline_at_ms = started_at_ms + self._call.branch.timeout_ms
+        self._ended(CallEnd(verdict, result, sent, started_at_ms, duration_ms, deadline_at_ms))
+
+    def _checked_echo(self, reply: Reply, verdict: Verdict) -> Verdict:
+        """An answer of somebody else (a proxy, another service) is no answer, whatever its status says."""
+        if verdict.outcome is Outcome.UNKNOWN and not verdict.answered:
+            return verdict
+        echo = reply.header(_ECHO)
+        if echo is None and not self._endpoint.must_echo:
+            return verdict
+        call = self._call
+        if echo == names.idempotency_key(call.transaction.gid, call.branch.branch_id, call.operation):
+            return verdict
+        said = "without its echo" if echo is None else "with the echo of another call"
+        return Verdict(Outcome.UNKNOWN, detail=f"HTTP {reply.status} {said}: not the participant's own answer")
+
+
+def _own_headers(branch: Branch, traceparent: str | None) -> bytes:
+    fields = list(branch.headers.items())
+    if traceparent:
+        fields.append((names.TRACEPARENT, traceparent))
+    return header_block(fields)
+
+
+class _Envelope(msgspec.Struct):
+    payload: Raw
+    result: Raw
+    results: dict[str, Raw]
+
+
+def _body(call: BranchCall) -> bytes:
+    branch = call.branch
+    if not branch.envelope:
+        return bytes(branch.payload)
+    transaction = call.transaction
+    results = {
+        other.branch_id: progress.result or NULL
+        for other, progress in zip(transaction.branches, transaction.progress, strict=True)
+        if other.branch_id in branch.after
+    }
+    own = transaction.progress[call.index].result or NULL
+    return _encode(_Envelope(branch.payload, own, results))
+
+
+def _kept_result(body: bytes) -> tuple[Raw | None, str]:
+    """Return a forward result as it is kept, and a note if it can't be: the outcome stays done."""
+    if not body:
+        return None, ""
+    try:
+        value = _decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None, "the answer's body is not JSON that can be kept; the result is null"
+    if body.count(b"[") + body.count(b"{") > JSON_DEPTH_MAX and _depth(value) > JSON_DEPTH_MAX:
+        return None, f"the answer's body is nested deeper than {JSON_DEPTH_MAX}; the result is null"
+    return Raw(body), ""
+
+
+def _depth(value: object) -> int:
+    deepest, level = 0, [value]
+    while level:
+        deepest += 1
+        below: list[object] = []
+        for each in level:
+            if isinstance(each, dict):
+                below.extend(each.values())
+            elif isinstance(each, list):
+                below.extend(each)
+        level = below
+    return deepest

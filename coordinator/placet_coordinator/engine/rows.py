@@ -1,0 +1,83 @@
+"""Between a transaction and its row."""
+
+from placet_contract.vocabulary import Pattern, Reason, Status
+from placet_coordinator.core.documents import decode_plan, decode_progress, encode_plan, encode_progress
+from placet_coordinator.core.transaction import FORMAT, UNTOUCHED, Transaction
+from placet_coordinator.engine.held import Write
+from placet_coordinator.ports.rows import EntryKind, Row
+
+_DUE_STAYS_FROM_MS = 5_000
+_DUE_STAYS_UNTIL_MS = 60_000
+
+
+def to_row(write: Write, owner: str, written_by: str, now_ms: int) -> Row:
+    """Return the row that the write shall leave behind."""
+    transaction, held = write.transaction, write.held
+    due_at_ms = transaction.next_due_at_ms
+    if due_at_ms is not None:
+        due_at_ms = _due_to_store(due_at_ms, held.stored_due_at_ms, now_ms)
+    held.stored_due_at_ms = due_at_ms
+    with_plan = write.kind is EntryKind.INSERT or write.plan_changed
+    return Row(
+        gid=transaction.gid,
+        pattern=transaction.pattern,
+        name=transaction.name,
+        business_key=transaction.key,
+        parent=transaction.parent,
+        status=transaction.status,
+        reason=transaction.reason,
+        reason_text=transaction.reason_text,
+        attention=transaction.attention,
+        heuristic=transaction.heuristic,
+        paused_at_ms=transaction.paused_at_ms,
+        driven=transaction.drive,
+        version=write.version,
+        owner=owner,
+        written_by=written_by,
+        format=FORMAT,
+        next_due_at_ms=due_at_ms,
+        created_at_ms=transaction.created_at_ms,
+        finished_at_ms=transaction.finished_at_ms,
+        plan=encode_plan(transaction) if with_plan else "",
+        progress=encode_progress(transaction),
+    )
+
+
+def _due_to_store(due_at_ms: int, stored_at_ms: int | None, now_ms: int) -> int:
+    """Leave the stored due time alone while it lies in the near future.
+
+    The owner's timer is in memory; the column only tells others when to look, should the owner be gone. Not changing it
+    spares PostgreSQL an index entry with each step (heap-only tuples, PostgreSQL documentation 65.7).
+    """
+    if stored_at_ms is not None and now_ms + _DUE_STAYS_FROM_MS <= stored_at_ms <= now_ms + _DUE_STAYS_UNTIL_MS:
+        return stored_at_ms
+    return due_at_ms
+
+
+def from_row(row: Row) -> Transaction:
+    """Return the transaction that the row holds; raises `msgspec.MsgspecError` on damaged documents."""
+    plan, progress = decode_plan(row.plan), decode_progress(row.progress)
+    known = progress.branches
+    return Transaction(
+        gid=row.gid,
+        pattern=None if row.pattern is None else Pattern(row.pattern),
+        status=Status(row.status),
+        created_at_ms=row.created_at_ms,
+        name=row.name,
+        key=row.business_key,
+        parent=row.parent,
+        reason=None if row.reason is None else Reason(row.reason),
+        reason_text=row.reason_text,
+        attention=row.attention,
+        heuristic=row.heuristic,
+        paused_at_ms=row.paused_at_ms,
+        timeout_ms=plan.timeout_ms,
+        drive=plan.drive,
+        traceparent=plan.traceparent,
+        decided_at_ms=progress.decided_at_ms,
+        finished_at_ms=row.finished_at_ms,
+        next_due_at_ms=row.next_due_at_ms,
+        begun_count=plan.begun_count,
+        branches=plan.branches,
+        progress=known + (UNTOUCHED,) * (len(plan.branches) - len(known)),
+    )
