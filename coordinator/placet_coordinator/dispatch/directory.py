@@ -1,6 +1,6 @@
 """The directory: which instances a service has, from the store, refreshed in the background.
 
-The last good answer is kept while the store is away: the data path is the judge of who lives, the directory only a hint.
+The last good answer is kept while the store is away: the data path judges who lives, the directory is only a hint.
 """
 
 import asyncio

@@ -16,7 +16,7 @@ from placet_coordinator.dispatch.endpoint import Endpoint, Endpoints, Unreachabl
 from placet_coordinator.dispatch.queue import CONCURRENCY, ParticipantQueue
 from placet_coordinator.ports.clock import Clock
 from placet_coordinator.ports.participants import BranchCall, CallEnd
-from placet_rpc import HeaderTemplate, Reply, RpcError, Safety, header_block
+from placet_rpc import HeaderBlock, HeaderTemplate, Reply, RpcError, Safety, header_block
 
 PARTICIPANTS_MAX = 10_000
 """Queues that are kept for participants without a call in flight."""
@@ -53,8 +53,7 @@ class HttpParticipants:
         try:
             endpoint = self._endpoints.find(call.branch, call.operation)
         except Unreachable as error:
-            # Not at once: the driver is in the middle of a step, and must not be entered again.
-            self._loop.call_soon(ended, self._not_sent(str(error)))
+            self.soon(ended, self.not_sent(str(error)))
             return
         queue = self._queue(endpoint.participant)
         flight = _Flight(self, call, endpoint, queue, ended)
@@ -68,6 +67,22 @@ class HttpParticipants:
         """Return the database's clock."""
         return self._clock.now_ms()
 
+    def soon(self, ended: Callable[[CallEnd], None], end: CallEnd) -> None:
+        """Report an end once the step that asked for the call is over."""
+        self._loop.call_soon(ended, end)
+
+    def not_sent(self, detail: str) -> CallEnd:
+        """Return the end of a call that never left."""
+        now_ms = self._clock.now_ms()
+        return CallEnd(
+            verdict=Verdict(Outcome.UNKNOWN, detail=detail),
+            result=None,
+            sent=False,
+            started_at_ms=now_ms,
+            duration_ms=0,
+            deadline_at_ms=now_ms,
+        )
+
     def _queue(self, participant: str) -> ParticipantQueue:
         queue = self._queues.get(participant)
         if queue is None:
@@ -76,15 +91,11 @@ class HttpParticipants:
             queue = self._queues[participant] = ParticipantQueue(self._concurrency)
         return queue
 
-    def _not_sent(self, detail: str) -> CallEnd:
-        now_ms = self._clock.now_ms()
-        return CallEnd(Verdict(Outcome.UNKNOWN, detail=detail), None, False, now_ms, 0, now_ms)
-
 
 class _Flight:
     """One call on its way; the transport puts its outcome here (`placet_rpc.Completion`)."""
 
-    __slots__ = ("_call", "_ended", "_endpoint", "_owner", "_queue", "_started_at_ms")
+    __slots__ = ("_call", "_ended", "_endpoint", "_is_sending", "_owner", "_queue", "_started_at_ms")
 
     def __init__(
         self,
@@ -97,6 +108,7 @@ class _Flight:
         self._owner, self._call, self._endpoint = owner, call, endpoint
         self._queue, self._ended = queue, ended
         self._started_at_ms = 0
+        self._is_sending = False
 
     def start(self) -> None:
         """Send it."""
@@ -115,14 +127,15 @@ class _Flight:
             names.idempotency_key(gid, branch_id, operation),
         )
         if branch.headers or transaction.traceparent:
-            headers += _own_headers(branch, transaction.traceparent)
+            headers = HeaderBlock(headers + _own_headers(branch, transaction.traceparent))
+        self._is_sending = True
         self._endpoint.target.send(_body(call), headers, timeout_ms=branch.timeout_ms, completion=self)
+        self._is_sending = False
 
     def refuse(self) -> None:
         """End it unsent: there was no place in the participant's queue for too long."""
         detail = f"{self._endpoint.participant} had no place for another call within the longest wait"
-        now_ms = self._owner.now_ms()
-        self._ended(CallEnd(Verdict(Outcome.UNKNOWN, detail=detail), None, False, now_ms, 0, now_ms))
+        self._ended(self._owner.not_sent(detail))
 
     def done(self) -> bool:
         """Say that somebody always waits: a branch call is never given up before its time."""
@@ -150,7 +163,19 @@ class _Flight:
         started_at_ms = self._started_at_ms
         duration_ms = self._owner.now_ms() - started_at_ms
         deadline_at_ms = started_at_ms + self._call.branch.timeout_ms
-        self._ended(CallEnd(verdict, result, sent, started_at_ms, duration_ms, deadline_at_ms))
+        end = CallEnd(
+            verdict=verdict,
+            result=result,
+            sent=sent,
+            started_at_ms=started_at_ms,
+            duration_ms=duration_ms,
+            deadline_at_ms=deadline_at_ms,
+        )
+        if self._is_sending:
+            # The transport refused at once: the driver is in the middle of a step, and must not be entered again.
+            self._owner.soon(self._ended, end)
+        else:
+            self._ended(end)
 
     def _checked_echo(self, reply: Reply, verdict: Verdict) -> Verdict:
         """An answer of somebody else (a proxy, another service) is no answer, whatever its status says."""

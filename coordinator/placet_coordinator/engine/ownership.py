@@ -1,7 +1,7 @@
 """Who drives what: this node's lease, and the database's clock that it brings along.
 
 A lease is renewed only while it is unexpired; a renewal that hits nothing means that others may own our transactions by
-now: every copy in memory is dropped, and a new boot id taken (Gray and Cheriton, "Leases", 1989). Versions are the fence.
+now: every copy in memory is dropped, and a new boot id taken (Gray and Cheriton, "Leases", 1989). Versions fence.
 """
 
 import asyncio
