@@ -49,14 +49,11 @@ def decode_result(body: bytes, returns: type[T] | None) -> T | Any:
     """Returns a result in the type asked for; without one as plain JSON data, an empty body as None.
 
     Raises:
-        ValueError: the body is no JSON, or not of that type.
+        ValueError: the body is no JSON, or not of that type (the errors of msgspec and pydantic are ValueErrors).
     """
-    try:
-        if returns is None:
-            return msgspec.json.decode(body) if body else None
-        if isinstance(returns, type) and issubclass(returns, msgspec.Struct):
-            return msgspec.json.decode(body, type=returns)
-    except msgspec.MsgspecError as error:
-        raise ValueError(str(error)) from error
+    if returns is None:
+        return msgspec.json.decode(body) if body else None
+    if isinstance(returns, type) and issubclass(returns, msgspec.Struct):
+        return msgspec.json.decode(body, type=returns)
     wanted: Any = returns
     return cast("T", _adapter(wanted).validate_json(body or b"null"))
