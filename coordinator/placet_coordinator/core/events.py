@@ -34,6 +34,7 @@ class Answered(Struct, frozen=True):
     """A call of a branch came to its end.
 
     Attributes:
+        result: the answer's JSON body; null if there was none, or it can't be kept.
         sent: False if the request surely never left us: then nothing of it can run.
         deadline_at_ms: until then an unanswered call may still be at work over there.
         chance: a uniform draw from [0, 1) for the backoff's jitter.
@@ -43,7 +44,7 @@ class Answered(Struct, frozen=True):
     operation: Operation
     attempt: int
     verdict: Verdict
-    result: Raw | None
+    result: Raw
     sent: bool
     deadline_at_ms: int
     chance: float

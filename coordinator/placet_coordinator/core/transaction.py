@@ -43,7 +43,7 @@ class Progress(Struct, frozen=True, omit_defaults=True):
 
     Attributes:
         status: what is known to be finished.
-        result: the forward operation's answer, raw JSON.
+        result: the answer of the forward operation, raw JSON; null where there was none.
         operation: the operation last called; the five figures below belong to it and begin anew with the next one.
         calling: a call of it is out.
         attempts: number of its last call.
@@ -60,7 +60,7 @@ class Progress(Struct, frozen=True, omit_defaults=True):
     """
 
     status: BranchStatus = BranchStatus.PENDING
-    result: Raw | None = None
+    result: Raw = NULL
     operation: Operation | None = None
     calling: bool = False
     attempts: int = 0

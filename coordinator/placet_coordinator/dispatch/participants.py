@@ -76,7 +76,7 @@ class HttpParticipants:
         now_ms = self._clock.now_ms()
         return CallEnd(
             verdict=Verdict(Outcome.UNKNOWN, detail=detail),
-            result=None,
+            result=NULL,
             sent=False,
             started_at_ms=now_ms,
             duration_ms=0,
@@ -146,7 +146,7 @@ class _Flight:
         call = self._call
         verdict = classify(call.operation, reply.status, reply.body)
         verdict = self._checked_echo(reply, verdict)
-        result = None
+        result = NULL
         if verdict.outcome is Outcome.DONE and call.operation in FORWARD_OPERATIONS:
             result, note = _kept_result(reply.body)
             if note:
@@ -156,9 +156,9 @@ class _Flight:
     def set_exception(self, error: RpcError, /) -> None:
         """Take the failure."""
         sent = error.safety not in (Safety.NOT_SENT, Safety.NOT_EXECUTED)
-        self._end(Verdict(Outcome.UNKNOWN, detail=f"{error.code}: {error.message}"), None, sent=sent)
+        self._end(Verdict(Outcome.UNKNOWN, detail=f"{error.code}: {error.message}"), NULL, sent=sent)
 
-    def _end(self, verdict: Verdict, result: Raw | None, *, sent: bool) -> None:
+    def _end(self, verdict: Verdict, result: Raw, *, sent: bool) -> None:
         self._queue.leave()
         started_at_ms = self._started_at_ms
         duration_ms = self._owner.now_ms() - started_at_ms
@@ -210,24 +210,24 @@ def _body(call: BranchCall) -> bytes:
         return bytes(branch.payload)
     transaction = call.transaction
     results = {
-        other.branch_id: progress.result or NULL
+        other.branch_id: progress.result
         for other, progress in zip(transaction.branches, transaction.progress, strict=True)
         if other.branch_id in branch.after
     }
-    own = transaction.progress[call.index].result or NULL
+    own = transaction.progress[call.index].result
     return _encode(_Envelope(branch.payload, own, results))
 
 
-def _kept_result(body: bytes) -> tuple[Raw | None, str]:
+def _kept_result(body: bytes) -> tuple[Raw, str]:
     """Return a forward result as it is kept, and a note if it can't be: the outcome stays done."""
     if not body:
-        return None, ""
+        return NULL, ""
     try:
         value = _decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return None, "the answer's body is not JSON that can be kept; the result is null"
+        return NULL, "the answer's body is not JSON that can be kept; the result is null"
     if body.count(b"[") + body.count(b"{") > JSON_DEPTH_MAX and _depth(value) > JSON_DEPTH_MAX:
-        return None, f"the answer's body is nested deeper than {JSON_DEPTH_MAX}; the result is null"
+        return NULL, f"the answer's body is nested deeper than {JSON_DEPTH_MAX}; the result is null"
     return Raw(body), ""
 
 

@@ -24,13 +24,13 @@ class CallEnd(Struct, frozen=True):
     """How a call ended.
 
     Attributes:
-        result: the JSON body of a 2xx; None if there was none, or it can't be kept (the verdict's detail says why).
+        result: the JSON body of a 2xx; null if there was none, or it can't be kept (the verdict's detail says why).
         sent: False if the request surely never left us.
         deadline_at_ms: until then an unanswered call may still be at work over there.
     """
 
     verdict: Verdict
-    result: Raw | None
+    result: Raw
     sent: bool
     started_at_ms: int
     duration_ms: int
