@@ -5,13 +5,13 @@ a locked row harms its own caller only. After a lost acknowledgement nothing is 
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
 from placet_coordinator.core.transaction import Transaction
 from placet_coordinator.engine.held import Held, Lane, Write, WriteEnd
+from placet_coordinator.engine.queue import WriteQueue
 from placet_coordinator.engine.rows import to_row
 from placet_coordinator.ports.clock import Chance, Clock
 from placet_coordinator.ports.observer import Observer
@@ -76,15 +76,11 @@ class Journal:
     ) -> None:
         self._store, self._owner, self._clock, self._chance = store, owner, clock, chance
         self._observer, self._limits, self._settled = observer, limits, settled
-        self._lanes: tuple[deque[Write], deque[Write], deque[Write]] = (deque(), deque(), deque())
+        self._queue = WriteQueue(limits.rider_delay_s, self._settle)
         self._loop = asyncio.get_running_loop()
-        self._sleeper: asyncio.Future[None] | None = None
-        self._rider_timer: asyncio.TimerHandle | None = None
         self._entry_number = 0
-        self._locked_gids: dict[str, list[Write]] = {}
         self._aside_places = asyncio.Semaphore(limits.aside_tasks_max)
         self._aside_tasks: set[asyncio.Task[None]] = set()
-        self._stopping = False
         self.depth = 0
         """Writes appended and not yet settled."""
 
@@ -120,11 +116,7 @@ class Journal:
 
     def hurry(self, write: Write, lane: Lane) -> None:
         """Give a waiting write more hurry."""
-        if lane > write.lane and not write.taken:
-            write.lane = lane
-            self._lanes[lane].append(write)
-            if lane is Lane.URGENT:
-                self._wake()
+        self._queue.hurry(write, lane)
 
     def wait(self, write: Write) -> asyncio.Future[WriteEnd]:
         """Return a future of the write's end, and hurry it."""
@@ -138,12 +130,9 @@ class Journal:
 
     async def run(self) -> None:
         """Write batches until `stop`; ends when nothing is left to write."""
-        while True:
-            if not self._lanes[Lane.URGENT] and not self._riders_are_due():
-                if self._stopping and not self._anything_waits():
-                    break
-                await self._sleep()
-            batch = self._take()
+        limits = self._limits
+        while await self._queue.has_work():
+            batch = self._queue.take(limits.batch_entries_max, limits.batch_bytes_max, self._prepare)
             if batch:
                 await self._flush(batch)
         while self._aside_tasks:
@@ -151,86 +140,15 @@ class Journal:
 
     def stop(self) -> None:
         """Let `run` end once everything that waits is written."""
-        self._stopping = True
-        self._wake()
+        self._queue.close()
 
     def abandon(self) -> None:
         """Refuse everything that waits and was not taken: this node has lost its lease."""
-        for lane in self._lanes:
-            for write in list(lane):
-                if not write.taken and write.end is None:
-                    self._settle(write, WriteEnd.MISSED)
-            lane.clear()
-
-    # --- the queue
+        self._queue.clear()
 
     def _enter(self, write: Write, lane: Lane) -> None:
         self.depth += 1
-        write.lane = lane
-        write.ride_at = self._loop.time() + self._limits.rider_delay_s
-        self._lanes[lane].append(write)
-        if lane is Lane.URGENT:
-            self._wake()
-        elif self._rider_timer is None:
-            self._rider_timer = self._loop.call_later(self._limits.rider_delay_s, self._riders_wake)
-
-    def _wake(self) -> None:
-        if self._sleeper is not None and not self._sleeper.done():
-            self._sleeper.set_result(None)
-
-    def _riders_wake(self) -> None:
-        self._rider_timer = None
-        self._wake()
-
-    async def _sleep(self) -> None:
-        self._sleeper = self._loop.create_future()
-        try:
-            await self._sleeper
-        finally:
-            self._sleeper = None
-
-    def _anything_waits(self) -> bool:
-        return any(not write.taken for lane in self._lanes for write in lane) or bool(self._locked_gids)
-
-    def _riders_are_due(self) -> bool:
-        if self._stopping:
-            return any(self._lanes)
-        return self._rider_timer is None and bool(self._lanes[Lane.RIDER] or self._lanes[Lane.PARTIAL])
-
-    def _take(self) -> list[Write]:
-        batch: list[Write] = []
-        gids: set[str] = set()
-        again: list[Write] = []
-        size, limits = 0, self._limits
-        ripe_at = float("inf") if self._stopping else self._loop.time() + 0.001
-        for lane in (Lane.URGENT, Lane.RIDER, Lane.PARTIAL):
-            queue = self._lanes[lane]
-            while queue and len(batch) < limits.batch_entries_max and size < limits.batch_bytes_max:
-                write = queue[0]
-                if write.taken or write.lane is not lane or write.end is not None:
-                    queue.popleft()  # it moved to a faster lane, or is gone
-                    continue
-                if lane is Lane.PARTIAL and write.ride_at > ripe_at:
-                    break
-                queue.popleft()
-                gid = write.held.gid
-                if gid in self._locked_gids:
-                    self._locked_gids[gid].append(write)
-                    continue
-                if gid in gids:
-                    again.append(write)  # a decision without a read and a step of one gid: one write per gid and batch
-                    continue
-                gids.add(gid)
-                write.taken = True
-                write.held.pending, write.held.writing = None, write
-                batch.append(write)
-                size += self._prepare(write)
-        for write in again:
-            self._lanes[write.lane].append(write)
-        waiting = self._lanes[Lane.RIDER] or self._lanes[Lane.PARTIAL]
-        if waiting and self._rider_timer is None:
-            self._rider_timer = self._loop.call_at(waiting[0].ride_at, self._riders_wake)
-        return batch
+        self._queue.enter(write, lane)
 
     def _prepare(self, write: Write) -> int:
         """Make the write's row, and return the size of its documents in bytes."""
@@ -307,7 +225,7 @@ class Journal:
             # Every existing row is free, so an insert waits for another session's insert of the same gid.
             blocked = [write for write in batch if write.kind is EntryKind.INSERT] or batch
         self._write_aside(blocked)
-        others = [write for write in batch if write.held.gid not in self._locked_gids]
+        others = [write for write in batch if not self._queue.is_parked(write.held.gid)]
         if not others:
             return
         try:
@@ -321,7 +239,7 @@ class Journal:
 
     def _write_aside(self, writes: Iterable[Write]) -> None:
         for write in writes:
-            self._locked_gids.setdefault(write.held.gid, [])
+            self._queue.park(write.held.gid)
             task = self._loop.create_task(self._aside(write))
             self._aside_tasks.add(task)
             task.add_done_callback(self._aside_tasks.discard)
@@ -347,13 +265,7 @@ class Journal:
                 write.row = hits.get(0) or write.row
             break
         self._settle(write, end)
-        self._unpark(gid)
-
-    def _unpark(self, gid: str) -> None:
-        for parked in self._locked_gids.pop(gid, ()):
-            if parked.end is None and not parked.taken:
-                self._lanes[parked.lane].append(parked)
-        self._wake()
+        self._queue.unpark(gid)
 
     async def _read_back(self, batch: list[Write]) -> None:
         """After a lost acknowledgement: whatever carries our stamp is durable; the rest is stepped again."""

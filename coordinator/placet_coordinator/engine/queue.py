@@ -1,0 +1,136 @@
+"""The writes that wait for a batch, in three lanes by their hurry, and those parked behind a locked row."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+from placet_coordinator.engine.held import Lane, Write, WriteEnd
+
+
+class WriteQueue:
+    """Hands out batches: urgent writes at once, riders with the next batch, partial results when they are ripe.
+
+    A write moves to a faster lane by being appended there, too; what stands in a lane that is not its own is stale.
+
+    Args:
+        rider_delay_s: the longest that a write nobody waits for waits for a batch to ride with.
+        refuse: settles a write whose transaction's copy was dropped meanwhile.
+    """
+
+    def __init__(self, rider_delay_s: float, refuse: Callable[[Write, WriteEnd], None]) -> None:
+        self._rider_delay_s, self._refuse = rider_delay_s, refuse
+        self._lanes: tuple[deque[Write], deque[Write], deque[Write]] = (deque(), deque(), deque())
+        self._parked: dict[str, list[Write]] = {}
+        self._loop = asyncio.get_running_loop()
+        self._sleeper: asyncio.Future[None] | None = None
+        self._rider_timer: asyncio.TimerHandle | None = None
+        self._is_closing = False
+
+    def enter(self, write: Write, lane: Lane) -> None:
+        """Put a new write in."""
+        write.lane = lane
+        write.ride_at = self._loop.time() + self._rider_delay_s
+        self._lanes[lane].append(write)
+        if lane is Lane.URGENT:
+            self._wake()
+        elif self._rider_timer is None:
+            self._rider_timer = self._loop.call_later(self._rider_delay_s, self._riders_wake)
+
+    def hurry(self, write: Write, lane: Lane) -> None:
+        """Give a waiting write more hurry."""
+        if lane > write.lane and not write.taken:
+            write.lane = lane
+            self._lanes[lane].append(write)
+            if lane is Lane.URGENT:
+                self._wake()
+
+    async def has_work(self) -> bool:
+        """Return True when a batch should be taken; False once the queue is closed and empty."""
+        while not self._lanes[Lane.URGENT] and not self._riders_are_due():
+            if self._is_closing and not any(self._lanes) and not self._parked:
+                return False
+            self._sleeper = self._loop.create_future()
+            await self._sleeper
+            self._sleeper = None
+        return True
+
+    def take(self, entries_max: int, bytes_max: int, prepare: Callable[[Write], int]) -> list[Write]:
+        """Return the next batch, at most one write per gid; `prepare` returns a write's size in bytes."""
+        batch: list[Write] = []
+        gids: set[str] = set()
+        again: list[Write] = []
+        size = 0
+        ripe_at = float("inf") if self._is_closing else self._loop.time() + 0.001
+        for lane in (Lane.URGENT, Lane.RIDER, Lane.PARTIAL):
+            queue = self._lanes[lane]
+            while queue and len(batch) < entries_max and size < bytes_max:
+                write = queue[0]
+                is_stale = write.taken or write.lane is not lane or write.end is not None
+                if not is_stale and lane is Lane.PARTIAL and write.ride_at > ripe_at:
+                    break
+                queue.popleft()
+                gid = write.held.gid
+                if is_stale:
+                    continue
+                if write.held.dead:
+                    self._refuse(write, WriteEnd.MISSED)
+                elif gid in self._parked:
+                    self._parked[gid].append(write)
+                elif gid in gids:
+                    again.append(write)  # a decision without a read beside a step: one write per gid and batch
+                else:
+                    gids.add(gid)
+                    write.taken = True
+                    write.held.pending, write.held.writing = None, write
+                    batch.append(write)
+                    size += prepare(write)
+        for write in again:
+            self._lanes[write.lane].append(write)
+        self._arm_riders()
+        return batch
+
+    def park(self, gid: str) -> None:
+        """Keep the gid's later writes out of batches: its row is locked."""
+        self._parked.setdefault(gid, [])
+
+    def unpark(self, gid: str) -> None:
+        """Let the gid's writes take part again."""
+        for write in self._parked.pop(gid, ()):
+            if write.end is None:
+                self._lanes[write.lane].append(write)
+        self._wake()
+
+    def is_parked(self, gid: str) -> bool:
+        """Say whether the gid's row is known to be locked."""
+        return gid in self._parked
+
+    def clear(self) -> None:
+        """Refuse everything that waits: this node has lost its lease."""
+        for lane in self._lanes:
+            waiting = list(lane)
+            lane.clear()
+            for write in waiting:
+                if not write.taken and write.end is None:
+                    self._refuse(write, WriteEnd.MISSED)
+
+    def close(self) -> None:
+        """Let `has_work` end once nothing waits any more."""
+        self._is_closing = True
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._sleeper is not None and not self._sleeper.done():
+            self._sleeper.set_result(None)
+
+    def _riders_wake(self) -> None:
+        self._rider_timer = None
+        self._wake()
+
+    def _riders_are_due(self) -> bool:
+        waiting = bool(self._lanes[Lane.RIDER] or self._lanes[Lane.PARTIAL])
+        return waiting and (self._rider_timer is None or self._is_closing)
+
+    def _arm_riders(self) -> None:
+        waiting = self._lanes[Lane.RIDER] or self._lanes[Lane.PARTIAL]
+        if waiting and self._rider_timer is None:
+            self._rider_timer = self._loop.call_at(waiting[0].ride_at, self._riders_wake)
