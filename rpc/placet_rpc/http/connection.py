@@ -129,7 +129,7 @@ class HttpConnection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         """Keeps the head as it is now, so that trailers can't change it (RFC 9110 6.5.1)."""
-        if self._reply is None and self._parser.get_status_code() >= FIRST_FINAL_STATUS:
+        if self._parser.get_status_code() >= FIRST_FINAL_STATUS:
             self._head = self._fields.copy()
 
     def on_body(self, part: bytes) -> None:

@@ -11,7 +11,7 @@ from datetime import timedelta
 import pytest
 
 from placet_rpc import CallTimeout, ConnectFailed, HttpLimits, Safety, TargetRefused
-from unit.rpc.conftest import reply
+from unit.rpc.conftest import reply, until
 
 
 async def answering(serve, **options):
@@ -150,6 +150,63 @@ async def test_a_hanging_lookup_holds_one_thread_per_origin_and_ends_in_time(mak
         assert lookups == ["slow.test"]
     finally:
         hang.set()
+
+
+async def test_one_callers_timeout_does_not_end_the_lookup_that_another_waits_for(serve, make_client, monkeypatch):
+    """A shared lookup belongs to all who wait for it."""
+    found, lookups = threading.Event(), []
+    server = await answering(serve)
+
+    def getaddrinfo(host, port, *_, **__):
+        lookups.append(host)
+        found.wait(30)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+    monkeypatch.setattr("placet_rpc.http.connect.socket.getaddrinfo", getaddrinfo)
+    client = make_client(limits=HttpLimits(connect_timeout=timedelta(milliseconds=400)))
+    target = client.target(f"http://slow.test:{server.port}/")
+    try:
+        first = target.call(b"", timeout_ms=5_000)
+        await asyncio.sleep(0.2)  # so that the first's time is up before the second's
+        second = target.call(b"", timeout_ms=5_000)
+        with pytest.raises(ConnectFailed):
+            await first
+    finally:
+        found.set()
+    assert (await second).status == 200
+    assert lookups == ["slow.test"]
+
+
+async def test_a_failed_attempt_ends_no_call_that_another_attempt_can_serve(serve, make_client, monkeypatch):
+    """When a freed connection has served one of two waiting calls, one of the two attempts may fail for nothing."""
+    held, answers = threading.Event(), iter([True, False, True])
+    release = asyncio.Event()
+
+    async def script(peer):
+        while True:
+            await peer.request()
+            await release.wait()
+            await peer.send(reply())
+
+    def getaddrinfo(_host, port, *_, **__):
+        held.wait(30)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+    monkeypatch.setattr("placet_rpc.http.connect.socket.getaddrinfo", getaddrinfo)
+    server = await serve(script)
+    client = make_client(allow=lambda *_: next(answers))
+    target = client.target(f"http://slow.test:{server.port}/")
+    held.set()
+    first = target.call(b"", timeout_ms=5_000)
+    await until(lambda: client.in_flight)
+    held.clear()
+    try:
+        second, third = target.call(b"", timeout_ms=5_000), target.call(b"", timeout_ms=5_000)
+        release.set()
+        await asyncio.gather(first, second)
+    finally:
+        held.set()
+    assert (await third).status == 200
 
 
 async def test_a_handshake_that_hangs_ends_at_the_connect_timeout(serve, make_client):

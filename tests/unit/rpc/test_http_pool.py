@@ -1,11 +1,13 @@
 """How connections are shared, awaited, kept and closed, and what the client counts."""
 
 import asyncio
+import time
 from datetime import timedelta
 
 import pytest
 
 from placet_rpc import CallTimeout, ClientClosed, HttpLimits, LimitReached, Safety
+from placet_rpc.http.pool import TICK_SECONDS
 from unit.rpc.conftest import reply, until
 
 
@@ -129,6 +131,44 @@ async def test_idle_connections_are_closed_after_the_idle_timeout(serve, make_cl
     assert server.connections == 4
 
 
+async def test_a_connection_past_its_idle_time_is_not_lent_even_if_the_loop_was_blocked(serve, make_client):
+    """The server may have closed it meanwhile; a request on it could only end as UNKNOWN."""
+    client = make_client(limits=HttpLimits(idle_timeout=timedelta(milliseconds=60)))
+    server, release = await hold(serve)
+    release.set()
+    target = client.target(server.url)
+    assert (await target.call(b"", timeout_ms=5_000)).status == 200
+    time.sleep(0.1)  # noqa: ASYNC251 - blocking the loop is what this test is about
+    assert (await target.call(b"", timeout_ms=5_000)).status == 200
+    assert server.connections == 2
+
+
+async def test_a_connection_that_is_being_closed_is_not_lent(serve, client):
+    """Between a transport's close and its last callback the pool still knows it."""
+    server, release = await hold(serve)
+    release.set()
+    target = client.target(server.url)
+    assert (await target.call(b"", timeout_ms=5_000)).status == 200
+    (connection,) = target.pool._connections
+    connection.transport.close()
+    assert (await target.call(b"", timeout_ms=5_000)).status == 200
+    assert server.connections == 2
+
+
+async def test_waiting_calls_do_not_wait_for_a_tick_when_each_reply_ends_its_connection(serve, make_client):
+    """A server without keep-alive is served as fast as connections open: 100 calls in well under 100 ticks."""
+
+    async def script(peer):
+        await peer.request()
+        await peer.send(reply(b"{}", "200 OK", b"connection: close"))
+
+    client = make_client(limits=HttpLimits(max_connections=1))
+    target = client.target((await serve(script)).url)
+    start = time.monotonic()
+    await asyncio.gather(*(target.call(b"", timeout_ms=5_000) for _ in range(100)))
+    assert time.monotonic() - start < 100 * TICK_SECONDS / 2
+
+
 async def test_no_more_than_max_idle_connections_are_kept(serve, make_client):
     """A burst does not leave its connections behind."""
     client = make_client(limits=HttpLimits(max_idle_connections=1))
@@ -143,11 +183,11 @@ async def test_no_more_than_max_idle_connections_are_kept(serve, make_client):
 
 async def test_an_idle_connection_makes_room_for_another_origin(serve, make_client):
     """The common limit holds over all origins, and idle connections give way."""
-    client = make_client(limits=HttpLimits(max_connections_total=2))
+    client = make_client(limits=HttpLimits(max_connections_total=2, idle_timeout=timedelta(minutes=1)))
     servers = [await hold(serve) for _ in range(4)]
     for server, release in servers:
         release.set()
-        assert (await client.request("POST", server.url)).status == 200
+        assert (await client.request("POST", server.url, timeout=timedelta(seconds=2))).status == 200
         assert client.counters.connections_open <= 3  # the one being closed included
     await until(lambda: client.counters.connections_open == 2)
 
