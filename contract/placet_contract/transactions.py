@@ -46,7 +46,7 @@ class BranchRequest(Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
 
     branch_id: BranchIdText
     target: TargetText | dict[Operation, TargetText]
-    payload: Raw = NULL
+    payload: Raw = msgspec.field(default_factory=lambda: NULL)
     headers: dict[str, str] | None = None
     envelope: bool | None = None
     after: list[BranchIdText] | None = None
