@@ -179,34 +179,36 @@ async def test_one_callers_timeout_does_not_end_the_lookup_that_another_waits_fo
 
 async def test_a_failed_attempt_ends_no_call_that_another_attempt_can_serve(serve, make_client, monkeypatch):
     """When a freed connection has served one of two waiting calls, one of the two attempts may fail for nothing."""
-    held, answers = threading.Event(), iter([True, False, True])
-    release = asyncio.Event()
+    lookup, gate, answers = threading.Event(), asyncio.Semaphore(0), iter([True, False, True])
 
     async def script(peer):
         while True:
             await peer.request()
-            await release.wait()
+            await gate.acquire()
             await peer.send(reply())
 
     def getaddrinfo(_host, port, *_, **__):
-        held.wait(30)
+        lookup.wait(30)
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
 
     monkeypatch.setattr("placet_rpc.http.connect.socket.getaddrinfo", getaddrinfo)
     server = await serve(script)
     client = make_client(allow=lambda *_: next(answers))
     target = client.target(f"http://slow.test:{server.port}/")
-    held.set()
+    lookup.set()
     first = target.call(b"", timeout_ms=5_000)
     await until(lambda: client.in_flight)
-    held.clear()
+    lookup.clear()
     try:
         second, third = target.call(b"", timeout_ms=5_000), target.call(b"", timeout_ms=5_000)
-        release.set()
-        await asyncio.gather(first, second)
+        gate.release()
+        await first  # and its connection goes to the second, while two attempts wait for the lookup
     finally:
-        held.set()
-    assert (await third).status == 200
+        lookup.set()
+    await until(lambda: server.connections == 2 or third.done())
+    gate.release()
+    gate.release()
+    assert [(await call).status for call in (second, third)] == [200, 200]
 
 
 async def test_a_handshake_that_hangs_ends_at_the_connect_timeout(serve, make_client):
