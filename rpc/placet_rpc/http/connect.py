@@ -100,7 +100,8 @@ class Connector:
                 return await self._first(addresses, factory)
         except TimeoutError:
             raise ConnectFailed(f"no connection within {self._timeout_seconds:g} s", endpoint=endpoint) from None
-        except OSError as error:  # ssl.SSLError and its certificate errors are OSErrors too
+        # ssl.SSLError and its certificate errors are OSErrors; a label that is empty or too long is a UnicodeError.
+        except (OSError, UnicodeError) as error:
             raise ConnectFailed(f"{type(error).__name__}: {error}", endpoint=endpoint) from error
 
     async def _addresses(self) -> list[Address]:

@@ -79,6 +79,9 @@ class HttpPool:
         if not self._ticking:
             self._start_ticking()
         idle = self._idle
+        if timeout_ms <= 0:
+            self._end(completion, CallTimeout("no time left", safety=Safety.NOT_SENT, endpoint=self.endpoint))
+            return
         while idle:
             connection = idle.pop()
             if connection.idle_since + self._idle_seconds > now and not connection.transport.is_closing():

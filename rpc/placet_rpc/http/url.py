@@ -38,6 +38,12 @@ def _host(text: str) -> str:
     return text
 
 
+def _port(number: int) -> int:
+    if not number:
+        raise ValueError("nobody can be reached at port 0")
+    return number
+
+
 def split_url(url: str) -> tuple[Origin, str]:
     """Splits an absolute URL into its origin and the path with query as it is written into the request line.
 
@@ -57,8 +63,8 @@ def split_url(url: str) -> tuple[Origin, str]:
     if "#" in url:
         raise ValueError(f"{shown!r} has a fragment, which is never sent: leave it out")
     try:
-        port = parts.port or DEFAULT_PORTS[parts.scheme]
-        origin = Origin(parts.scheme, _host(parts.hostname), port)
+        port = DEFAULT_PORTS[parts.scheme] if parts.port is None else parts.port
+        origin = Origin(parts.scheme, _host(parts.hostname), _port(port))
     except ValueError as error:
         raise ValueError(f"{shown!r} is not usable: {error}") from None
     path = parts.path or "/"

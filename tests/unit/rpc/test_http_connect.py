@@ -130,6 +130,14 @@ async def test_an_unknown_name_is_not_sent(make_client, names):
     assert caught.value.safety is Safety.NOT_SENT
 
 
+@pytest.mark.parametrize("host", ["a..test", "x" * 70 + ".test"])
+async def test_a_name_that_no_resolver_takes_is_not_sent(host, make_client):
+    """An empty or overlong label fails in the lookup's encoder, and is a failed connect like any other."""
+    with pytest.raises(ConnectFailed) as caught:
+        await make_client().request("POST", f"http://{host}/")
+    assert caught.value.safety is Safety.NOT_SENT
+
+
 async def test_a_hanging_lookup_holds_one_thread_per_origin_and_ends_in_time(make_client, monkeypatch):
     """A dead name server costs its callers their connect timeout, and other origins nothing."""
     hang, lookups = threading.Event(), []

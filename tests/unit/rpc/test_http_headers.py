@@ -98,6 +98,7 @@ def test_urls_are_split(url, origin, path):
         ("http://h/#top", "fragment"),
         ("http://h:99999/", "not usable"),
         ("http://h:x/", "not usable"),
+        ("http://h:0/", "port 0"),
         ("http://a%0d%0ab/", "neither a name"),
         ("http://a\\b/", "neither a name"),
         ("http://[fe80::1%25eth0]/", "zone"),

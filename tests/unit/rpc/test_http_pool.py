@@ -78,6 +78,20 @@ async def test_time_up_while_waiting_for_a_connection_is_not_sent(serve, make_cl
     assert server.requests == [b"first"]
 
 
+@pytest.mark.parametrize("timeout_ms", [0, -5])
+async def test_a_call_without_time_left_is_not_sent(timeout_ms, serve, client):
+    """A deadline that has passed upstream sends nothing, although a connection is free."""
+    server, release = await hold(serve)
+    release.set()
+    target = client.target(server.url)
+    await target.call(b"first", timeout_ms=5_000)
+    with pytest.raises(CallTimeout) as caught:
+        await target.call(b"late", timeout_ms=timeout_ms)
+    assert caught.value.safety is Safety.NOT_SENT
+    await target.call(b"last", timeout_ms=5_000)
+    assert server.requests == [b"first", b"last"]
+
+
 async def test_a_waiting_call_that_is_cancelled_is_never_sent(serve, make_client):
     """A caller that left the queue leaves nothing behind in it."""
     client = make_client(limits=HttpLimits(max_connections=1))
