@@ -1,0 +1,1 @@
+"""The store port on SQL: SQLite, PostgreSQL, MariaDB and MySQL."""
