@@ -1,0 +1,292 @@
+"""The sync twins: the same objects, driven by one background event loop in a thread of its own."""
+
+import asyncio
+import os
+import threading
+from collections.abc import Coroutine, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar, overload
+
+from placet.client import TCC_TIMEOUT, Client
+from placet.driven import DrivenTcc
+from placet.duration import Duration
+from placet.nesting import Propagation
+from placet.planned import Target
+from placet.run import Run, TransactionResult
+from placet.saga import SUBMIT_TIMEOUT, Retry, Saga
+from placet.settings import Settings
+from placet.tcc import Tcc, TccBlock
+from placet_contract.transactions import TransactionView
+
+T = TypeVar("T")
+
+_STOP_SECONDS = 10.0
+
+
+class LoopThread:
+    """One event loop on a daemon thread, started at the first use; a forked child starts its own."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._pid = 0
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Runs work on the loop, in the caller's context, and returns its result.
+
+        Raises:
+            RuntimeError: called from a thread that runs an event loop, which it would block.
+        """
+        if _in_event_loop():
+            work.close()
+            raise RuntimeError("a sync call would block this thread's event loop: use the asynchronous client here")
+        future = asyncio.run_coroutine_threadsafe(work, self._running())
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()  # an interrupt of this thread cancels the work; after its own error this does nothing
+            raise
+
+    def close(self, last: Coroutine[Any, Any, None]) -> None:
+        """Runs the last work, then ends the loop and its thread; neither if the loop was never started."""
+        if self._loop is None or self._pid != os.getpid():
+            last.close()
+            return
+        self.run(last)
+        with self._lock:
+            loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
+            if loop is not None and thread is not None:
+                loop.call_soon_threadsafe(loop.stop)
+                thread.join(_STOP_SECONDS)
+                loop.close()
+
+    def _running(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is None or self._pid != os.getpid():
+                self._loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(target=self._loop.run_forever, name="placet-sync", daemon=True)
+                self._pid = os.getpid()
+                self._thread.start()
+            return self._loop
+
+
+def _in_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+class SyncTcc:
+    """A TCC transaction inside its block; see `Tcc`."""
+
+    def __init__(self, transaction: Tcc, thread: LoopThread) -> None:
+        self._transaction = transaction
+        self._thread = thread
+
+    @property
+    def gid(self) -> str:
+        """The global transaction."""
+        return self._transaction.gid
+
+    @property
+    def node(self) -> str | None:
+        """The coordinator's node that began it."""
+        return self._transaction.node
+
+    @property
+    def joined(self) -> bool:
+        """True if this block takes part in the transaction of the branch it runs in."""
+        return self._transaction.joined
+
+    @overload
+    def call(
+        self,
+        target: str,
+        payload: Any = None,
+        *,
+        returns: type[T],
+        branch_id: str | None = None,
+        timeout: Duration | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> T: ...
+    @overload
+    def call(
+        self,
+        target: str,
+        payload: Any = None,
+        *,
+        returns: None = None,
+        branch_id: str | None = None,
+        timeout: Duration | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any: ...
+    def call(self, target: str, payload: Any = None, **options: Any) -> Any:
+        """As `Tcc.call`, with the same arguments and errors."""
+        return self._thread.run(self._transaction.call(target, payload, **options))
+
+
+class SyncTccBlock:
+    """`with placet.sync.tcc(...) as tx`; see `TccBlock`."""
+
+    def __init__(self, block: TccBlock, thread: LoopThread) -> None:
+        self._block = block
+        self._thread = thread
+
+    def __enter__(self) -> SyncTcc:
+        return SyncTcc(self._thread.run(self._block.__aenter__()), self._thread)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._thread.run(self._block.__aexit__(kind, error, traceback))
+
+
+class SyncRun:
+    """A submitted transaction; see `Run`."""
+
+    def __init__(self, run: Run, thread: LoopThread) -> None:
+        self._run = run
+        self._thread = thread
+        self.gid = run.gid
+        self.node = run.node
+
+    def __str__(self) -> str:
+        return self.gid
+
+    def result(self, timeout: Duration = 30.0) -> TransactionResult:
+        """As `Run.result`."""
+        return self._thread.run(self._run.result(timeout))
+
+
+class SyncSaga:
+    """A saga being planned; see `Saga`."""
+
+    def __init__(self, saga: Saga, thread: LoopThread) -> None:
+        self._saga = saga
+        self._thread = thread
+
+    @property
+    def gid(self) -> str:
+        """The gid."""
+        return self._saga.gid
+
+    def step(
+        self,
+        target: Target,
+        payload: Any = None,
+        *,
+        after: Sequence[str] | None = None,
+        branch_id: str | None = None,
+        retry: Retry | None = None,
+        timeout: Duration | None = None,
+        pivot: bool | None = None,
+        compensate: bool | None = None,
+        headers: Mapping[str, str] | None = None,
+        envelope: bool | None = None,
+    ) -> str:
+        """As `Saga.step`."""
+        return self._saga.step(
+            target,
+            payload,
+            after=after,
+            branch_id=branch_id,
+            retry=retry,
+            timeout=timeout,
+            pivot=pivot,
+            compensate=compensate,
+            headers=headers,
+            envelope=envelope,
+        )
+
+    def submit(self, *, timeout: Duration = SUBMIT_TIMEOUT) -> SyncRun:
+        """As `Saga.submit`."""
+        return SyncRun(self._thread.run(self._saga.submit(timeout=timeout)), self._thread)
+
+
+class SyncDrivenTcc:
+    """A driven TCC being planned; see `DrivenTcc`."""
+
+    def __init__(self, driven: DrivenTcc, thread: LoopThread) -> None:
+        self._driven = driven
+        self._thread = thread
+
+    @property
+    def gid(self) -> str:
+        """The gid."""
+        return self._driven.gid
+
+    def branch(
+        self,
+        target: Target,
+        payload: Any = None,
+        *,
+        branch_id: str | None = None,
+        timeout: Duration | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Self:
+        """As `DrivenTcc.branch`."""
+        self._driven.branch(target, payload, branch_id=branch_id, timeout=timeout, headers=headers)
+        return self
+
+    def submit(self) -> SyncRun:
+        """As `DrivenTcc.submit`."""
+        return SyncRun(self._thread.run(self._driven.submit()), self._thread)
+
+    def run(self) -> TransactionResult:
+        """As `DrivenTcc.run`."""
+        return self._thread.run(self._driven.run())
+
+
+class SyncClient:
+    """The client for threads without an event loop; safe to share between threads.
+
+    Arguments as for `Client`. Close it at the end: `with SyncClient() as placet`, or `close()`.
+    """
+
+    def __init__(self, url: str | None = None, *, token: str | None = None, settings: Settings | None = None) -> None:
+        self._thread = LoopThread()
+        self._client = Client(url, token=token, settings=settings)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """As `Client.aclose`; then the background thread ends."""
+        self._thread.close(self._client.aclose())
+
+    def tcc(
+        self,
+        name: str,
+        *,
+        timeout: Duration = TCC_TIMEOUT,
+        gid: str | None = None,
+        key: str | None = None,
+        propagation: Propagation = "join",
+    ) -> SyncTccBlock:
+        """As `Client.tcc`, for `with`."""
+        block = self._client.tcc(name, timeout=timeout, gid=gid, key=key, propagation=propagation)
+        return SyncTccBlock(block, self._thread)
+
+    def tcc_driven(
+        self, name: str, *, timeout: Duration = TCC_TIMEOUT, gid: str | None = None, key: str | None = None
+    ) -> SyncDrivenTcc:
+        """As `Client.tcc_driven`."""
+        return SyncDrivenTcc(self._client.tcc_driven(name, timeout=timeout, gid=gid, key=key), self._thread)
+
+    def saga(self, name: str, *, gid: str, key: str | None = None, timeout: Duration | None = None) -> SyncSaga:
+        """As `Client.saga`."""
+        return SyncSaga(self._client.saga(name, gid=gid, key=key, timeout=timeout), self._thread)
+
+    def transaction(self, gid: str) -> TransactionView:
+        """As `Client.transaction`."""
+        return self._thread.run(self._client.transaction(gid))
+
+    def wait(self, gid: str, timeout: Duration = 30.0) -> TransactionView:
+        """As `Client.wait`."""
+        return self._thread.run(self._client.wait(gid, timeout))
