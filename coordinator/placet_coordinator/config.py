@@ -118,8 +118,7 @@ class Settings(BaseSettings):
         return [
             (
                 not is_loopback(self.host) and not self.server_tokens,
-                f"PLACET_HOST: {self.host} is reachable from other machines, so PLACET_SERVER_TOKENS is needed "
-                "(a comma-separated list); or bind 127.0.0.1",
+                f"PLACET_HOST: {self.host} is reachable from outside: set PLACET_SERVER_TOKENS, or bind 127.0.0.1",
             ),
             (
                 self.lease < LEASE_MIN,
@@ -135,8 +134,7 @@ class Settings(BaseSettings):
             ),
             (
                 self.journal_begins_max > self.journal_queue_max,
-                "PLACET_JOURNAL_BEGINS_MAX: at most PLACET_JOURNAL_QUEUE_MAX, or begins take the places that are "
-                "reserved for decisions",
+                "PLACET_JOURNAL_BEGINS_MAX: at most PLACET_JOURNAL_QUEUE_MAX, or begins take the decisions' places",
             ),
             (self.drain < timedelta(0), "PLACET_DRAIN: not negative"),
         ]

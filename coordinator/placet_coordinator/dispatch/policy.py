@@ -1,7 +1,7 @@
 """Which hosts this coordinator may call: the operator's list, asked about URLs at the edge and addresses at connect.
 
-The coordinator calls URLs that clients give it, so forged requests (SSRF) are its first risk. Python's `is_global` is no
-filter: it holds for 224.0.0.1, for ::127.0.0.1 and for 64:ff9b::10.0.0.1, and resolvers read 2130706433 and 127.1 as
+The coordinator calls URLs that clients give it, so forged requests (SSRF) are its first risk. `is_global` is no filter:
+it holds for 224.0.0.1, for ::127.0.0.1 and for 64:ff9b::10.0.0.1, and resolvers read 2130706433 and 127.1 as
 loopback. So names are judged by their text at the edge and again by every address they resolve to, and an IPv4 address
 inside an IPv6 one is judged as itself.
 """
@@ -74,8 +74,8 @@ class _Range(NamedTuple):
 class TargetPolicy:
     """The operator's list of hosts that may be called.
 
-    Entries: `loopback`, `host`, `host:port`, `*.suffix`, an address, or a network such as `10.0.0.0/8`. A listed name may
-    lead to any address but loopback, link-local and the like, which have to be listed as addresses. A port binds URLs
+    Entries: `loopback`, `host`, `host:port`, `*.suffix`, an address, or a network such as `10.0.0.0/8`. A name may lead
+    to any address but loopback, link-local and the like, which have to be listed as addresses. A port binds URLs
     at the edge; at connect only host and addresses are known.
     """
 

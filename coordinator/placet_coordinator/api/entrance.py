@@ -1,0 +1,90 @@
+"""The ASGI application as a server sees it: the fast lane in front, FastAPI behind, one way to read a body."""
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from fastapi import FastAPI
+from starlette.types import Receive, Scope, Send
+
+from placet_coordinator.api.answers import Answer, TooLarge, of_error
+from placet_coordinator.api.body import ClientGone, read_body
+from placet_coordinator.api.health import Health
+from placet_coordinator.api.lane import TRANSACTIONS, FastLane
+
+if TYPE_CHECKING:
+    from placet_rpc.http.fast_lane import HotHandler, HotRequest
+
+_HOT_PREFIX = TRANSACTIONS.encode()
+
+
+class Entrance:
+    """The application: `Entrance(scope, receive, send)`.
+
+    Attributes:
+        lane: for a server that can call it without ASGI; see `HotLane`.
+        health: readiness; its `draining` is set when the server is asked to stop.
+        fastapi: the application behind the lane, for whoever reads its OpenAPI.
+    """
+
+    def __init__(self, lane: FastLane, fastapi: FastAPI, health: Health) -> None:
+        self.lane, self.health, self.fastapi = lane, health, fastapi
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request (or a lifespan event, which FastAPI takes)."""
+        if scope["type"] != "http" or not self.lane.knows(scope["method"], scope["path"]):
+            await self.fastapi(scope, receive, send)
+            return
+        try:
+            body = await read_body(scope["headers"], receive)
+        except ClientGone:
+            return
+        except TooLarge as error:
+            answer = of_error(error)
+        else:
+            answer = await self.lane.handle(scope["path"], scope["query_string"], scope["headers"], body)
+        assert answer is not None  # noqa: S101 - TooLarge always has an answer
+        await send_answer(answer, send)
+
+
+async def send_answer(answer: Answer, send: Send) -> None:
+    """Send an answer by ASGI."""
+    length = (b"content-length", b"%d" % len(answer.body))
+    await send({"type": "http.response.start", "status": answer.status, "headers": [*answer.fields, length]})
+    await send({"type": "http.response.body", "body": answer.body})
+
+
+class HotLane:
+    """The same lane inside uvicorn's own connection (`placet_rpc.http.fast_lane`): no ASGI task, half the CPU."""
+
+    def __init__(self, lane: FastLane) -> None:
+        self._lane = lane
+        self._blocks: dict[Any, bytes] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def routes(self, method: bytes, target: bytes) -> "HotHandler | None":
+        """Return the handler of a hot call, None for any other request."""
+        if method != b"POST" or not target.startswith(_HOT_PREFIX) or b"%" in target:
+            return None
+        path = target.partition(b"?")[0]
+        return self._start if self._lane.knows("POST", path.decode("latin-1")) else None
+
+    def _start(self, request: "HotRequest") -> None:
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        task = self._loop.create_task(self._answer(request))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _answer(self, request: "HotRequest") -> None:
+        path, _, query = request.target.partition(b"?")
+        answer = await self._lane.handle(path.decode("latin-1"), query, request.headers, request.body)
+        fields = self._blocks.get(answer.fields)
+        if fields is None:
+            fields = b"".join(b"%b: %b\r\n" % field for field in answer.fields)
+            if len(self._blocks) < _BLOCKS_MAX:
+                self._blocks[answer.fields] = fields
+        request.respond(answer.status, answer.body, fields)
+
+
+_BLOCKS_MAX = 16

@@ -1,0 +1,198 @@
+"""Reading requests strictly: JSON bodies into structs, query strings into structs, with problems that name the rule.
+
+One decoder is the one validator. msgspec's errors hold path and rule in one text; here they are parted for clients.
+"""
+
+import json
+import re
+from typing import Annotated, Any, TypeVar
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from placet_contract.ids import ID_ALPHABET, matches_branch_id, matches_gid
+from placet_contract.limits import (
+    BODY_BYTES_MAX,
+    BRANCH_ID_LENGTH_MAX,
+    GID_LENGTH_MAX,
+    JSON_DEPTH_MAX,
+    WAIT_MS_MAX,
+)
+from placet_coordinator.api.answers import NotJson, TooLarge
+from placet_coordinator.core.rule import RuleBroken
+
+QUERY_FIELDS_MAX = 32
+
+_Struct = TypeVar("_Struct")
+
+_AT = re.compile(r"(?P<rule>.*?)(?: - at (?P<key>`key` in )?`\$(?P<path>.*)`)?", re.DOTALL)
+_FIELD = re.compile(r"Object (?:contains unknown|missing required) field `(.*)`", re.DOTALL)
+_LIMIT = re.compile(r"(?:[<>]=|[<>]|==) (-?\d+)")
+_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_ONE_KIND = bytes.maketrans(b"{}", b"[]")
+_check_all = msgspec.json.Decoder().decode
+
+_SURROGATE_RULE = "text holds no lone surrogates (\\ud800-\\udfff unpaired): no database stores them"
+_NUMBER_RULE = "a whole number has at most 4,300 digits, any other is below 1.8e308"
+_DEPTH_RULE = f"JSON is nested at most {JSON_DEPTH_MAX} deep"
+
+
+class BodyDecoder:
+    """Reads bodies of one kind.
+
+    Args:
+        kind: the struct.
+        may_be_empty: an empty body stands for `{}`.
+        has_raw: the struct holds raw JSON, which its own decoder does not look into.
+    """
+
+    def __init__(self, kind: type[Any], *, may_be_empty: bool = False, has_raw: bool = False) -> None:
+        self.kind = kind
+        self._decode = msgspec.json.Decoder(kind).decode
+        self.may_be_empty, self._has_raw = may_be_empty, has_raw
+
+    def read(self, body: bytes) -> Any:
+        """Return the request.
+
+        Raises:
+            NotJson: it is not JSON in UTF-8.
+            TooLarge: it is over the limit.
+            RuleBroken: it is JSON, and breaks a rule.
+        """
+        if len(body) > BODY_BYTES_MAX:
+            raise TooLarge
+        if not body and self.may_be_empty:
+            body = b"{}"
+        try:
+            value = self._decode(body)
+            if self._has_raw:
+                # Raw parts are carried on as they are, so what they hold has to be proved here: UTF-8, surrogates,
+                # escapes and figures that every reader down the line can read. It costs under 1 µs for a usual body.
+                _check_all(body)
+        except msgspec.ValidationError as error:
+            # A rule broken early hides what comes later; text that is not JSON at all is 400 nevertheless.
+            _prove_json(body)
+            raise _rule_broken(str(error)) from None
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            _prove_json(body)
+            raise NotJson(str(error)) from None  # stricter than the standard library: still not JSON to us
+        except RecursionError:
+            raise RuleBroken("body", _DEPTH_RULE, JSON_DEPTH_MAX) from None
+        if body.count(b"[") + body.count(b"{") > JSON_DEPTH_MAX:
+            _check_depth(body)
+        return value
+
+
+def _prove_json(body: bytes) -> None:
+    """Tell what is wrong with a refused body if it is not JSON, holds lone surrogates, or is too deep; else return."""
+    try:
+        text = body.decode()
+        value = json.loads(text, parse_constant=_refuse_constant, parse_int=str)
+    except (UnicodeDecodeError, ValueError) as error:
+        raise NotJson(f"{error}") from None
+    except RecursionError:
+        raise RuleBroken("body", _DEPTH_RULE, JSON_DEPTH_MAX) from None
+    if "\\u" in text:
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise RuleBroken("body", _SURROGATE_RULE) from None
+    try:
+        _check_all(body)
+    except msgspec.ValidationError:
+        raise RuleBroken("body", _NUMBER_RULE) from None
+    except msgspec.DecodeError as error:
+        raise NotJson(str(error)) from None
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _check_depth(body: bytes) -> None:
+    """Count levels without recursion: each pass takes away the innermost brackets, in C."""
+    brackets = _STRINGS.sub(b"", body).translate(_ONE_KIND, _NOT_BRACKETS)
+    for _ in range(JSON_DEPTH_MAX):
+        brackets = brackets.replace(b"[]", b"")
+        if not brackets:
+            return
+    raise RuleBroken("body", _DEPTH_RULE, JSON_DEPTH_MAX)
+
+
+def _rule_broken(text: str) -> RuleBroken:
+    match = _AT.fullmatch(text)
+    rule, path = (text, "") if match is None else (match["rule"], (match["path"] or "").lstrip("."))
+    about = _FIELD.fullmatch(rule)
+    if about is not None:
+        path = f"{path}.{about[1]}" if path else about[1]
+        rule = "unknown field; check its spelling" if "unknown" in rule else "this field is required"
+    limit = _LIMIT.search(rule)
+    rule = _worded(rule)
+    return RuleBroken(path or "body", rule, int(limit[1]) if limit else None)
+
+
+def _worded(rule: str) -> str:
+    if "matching regex" in rule:
+        for length in (GID_LENGTH_MAX, BRANCH_ID_LENGTH_MAX):
+            if f"{{1,{length}}}\\Z" in rule and "/" not in rule:
+                return f"1-{length} characters of {ID_ALPHABET}"
+        return f"gid/branch_id, each of {ID_ALPHABET}"
+    return rule.replace("`", "").replace("str", "text").replace("Expected", "expected").replace("Invalid", "invalid")
+
+
+def check_text(**fields: str | None) -> None:
+    """Check texts that become columns of their own; raises `RuleBroken`."""
+    for field, text in fields.items():
+        if text is not None and "\0" in text:
+            raise RuleBroken(field, "this text holds no NUL character: not every database stores it")
+
+
+def check_gid(gid: str) -> None:
+    """Check a gid that stands in a path; raises `RuleBroken`."""
+    if not matches_gid(gid):
+        raise RuleBroken("gid", f"1-{GID_LENGTH_MAX} characters of {ID_ALPHABET}", GID_LENGTH_MAX)
+
+
+def check_name(field: str, name: str) -> None:
+    """Check a service's name or an instance's id that stands in a path; raises `RuleBroken`."""
+    if not matches_branch_id(name):
+        raise RuleBroken(field, f"1-{BRANCH_ID_LENGTH_MAX} characters of {ID_ALPHABET}", BRANCH_ID_LENGTH_MAX)
+
+
+class NoQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The query of a call that takes none."""
+
+
+class WaitQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The query of begin, commit and abort."""
+
+    wait_ms: Annotated[int, msgspec.Meta(ge=0, le=WAIT_MS_MAX)] = 0
+
+
+def read_query(query: bytes, kind: type[_Struct]) -> _Struct:
+    """Return a query string as a struct: each field at most once, none unknown, an empty value counts as left out.
+
+    Raises:
+        RuleBroken: it breaks a rule.
+    """
+    given: dict[str, str] = {}
+    if query:
+        try:
+            pairs = parse_qsl(
+                query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=QUERY_FIELDS_MAX
+            )
+        except UnicodeDecodeError:
+            raise RuleBroken("query", "a query string is percent-encoded UTF-8") from None
+        except ValueError:
+            raise RuleBroken("query", "too many query fields", QUERY_FIELDS_MAX) from None
+        for name, value in pairs:
+            if name in given:
+                raise RuleBroken(name, "a query field stands once")
+            if "\0" in value:
+                raise RuleBroken(name, "a query field holds no NUL character")
+            given[name] = value
+    try:
+        return msgspec.convert({name: value for name, value in given.items() if value}, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise _rule_broken(str(error)) from None

@@ -1,0 +1,1 @@
+"""Metrics and logs, fed by the engine's observer port."""
