@@ -141,12 +141,12 @@ class Scenes:
         with story.working(f"waiting for {gid}"):
             view = stage.settled(gid, status)
         story.timeline(view)
-        story.check("branches", [branch["status"] for branch in view["branches"]], branches)
+        story.check("branches", ", ".join(branch["status"] for branch in view["branches"]), ", ".join(branches))
         rows = stage.accounts()
         story.check(
             "balances",
-            {row["account"]: _money(row["balance_cents"]) for row in rows},
-            {account: _money(cents) for account, cents in self._books.cents.items()},
+            _balances({row["account"]: row["balance_cents"] for row in rows}),
+            _balances(self._books.cents),
         )
         story.check("all money together", _money(sum(row["balance_cents"] for row in rows)), _OPENING_TOTAL)
         story.check("frozen or still incoming", _money(sum(_pending(row) for row in rows)), _money(0))
@@ -155,6 +155,10 @@ class Scenes:
 
 def _pending(row: dict[str, Any]) -> int:
     return int(row["frozen_cents"]) + int(row["incoming_cents"])
+
+
+def _balances(cents: dict[str, int]) -> str:
+    return ", ".join(f"{account} {_money(amount)}" for account, amount in sorted(cents.items()))
 
 
 def _money(cents: int) -> str:

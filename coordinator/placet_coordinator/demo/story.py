@@ -80,12 +80,12 @@ class Story:
                 escape(call),
                 escape(entry.get("detail") or ""),
             )
-        for branch in view["branches"]:
-            table.add_row("", escape(f"{targets[branch['branch_id']]}"), _coloured(branch["status"]), "")
+        ends = "  ".join(f"{escape(targets[b['branch_id']])} {_coloured(b['status'])}" for b in view["branches"])
         reason = f", reason {view['reason']}" if view["reason"] else ""
         self._console.print(f"{view['pattern']} [bold]{escape(view['gid'])}[/bold] is ", end="")
         self._console.print(f"{_coloured(view['status'])}{escape(reason)}")
         self._console.print(table)
+        self._console.print(f"branches: {ends}", soft_wrap=True)
 
     def check(self, what: str, actual: object, expected: object) -> None:
         """Print whether something is as it has to be, and remember if it is not."""
