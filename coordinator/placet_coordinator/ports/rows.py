@@ -65,7 +65,8 @@ class Entry(Struct):
     """One journal entry: one write to one gid, as the store must make it.
 
     `row` holds every column as it shall be after the write, for DECIDE only those it sets (the rest is ignored).
-    `plan_changed` is False where an update may leave the plan column as it is. `written_by` is unique to this entry.
+    An update never changes what a transaction was begun with: pattern, name, business_key, parent, driven and
+    created_at_ms. `plan_changed` is False where it may leave the plan column, too. `written_by` is unique to this entry.
     """
 
     kind: EntryKind

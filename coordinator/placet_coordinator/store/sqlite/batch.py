@@ -18,7 +18,7 @@ NAMES: Final = ", ".join(COLUMNS)
 _PLACES: Final = {name: f"?{number}" for number, name in enumerate(COLUMNS, 1)}
 # An update is given the whole row and the expected version, and takes from it what it sets.
 _EXPECTED: Final = f"?{len(COLUMNS) + 1}"
-_SET: Final = ", ".join(f"{name} = {_PLACES[name]}" for name in COLUMNS if name not in {"gid", "created_at_ms", "plan"})
+_SET: Final = ", ".join(f"{name} = {_PLACES[name]}" for name in queries.UPDATED)
 _GUARD: Final = f"where gid = {_PLACES['gid']} and version = {_EXPECTED} and format <= {FORMAT}"
 _INSERT: Final = (
     f"insert into global_transaction ({NAMES}) values ({', '.join('?' * len(COLUMNS))}) on conflict (gid) do nothing"
