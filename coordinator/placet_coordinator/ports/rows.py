@@ -66,7 +66,7 @@ class Entry(Struct):
 
     `row` holds every column as it shall be after the write, for DECIDE only those it sets (the rest is ignored).
     An update never changes what a transaction was begun with: pattern, name, business_key, parent, driven and
-    created_at_ms. `plan_changed` is False where it may leave the plan column, too. `written_by` is unique to this entry.
+    created_at_ms. `plan_changed` is False where it may leave the plan column, too. `written_by` is unique to the entry.
     """
 
     kind: EntryKind

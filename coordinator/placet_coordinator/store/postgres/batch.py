@@ -1,0 +1,164 @@
+"""A journal batch as one statement, which is a transaction of its own: the server finishes it without us.
+
+The rows go out as one array of the table's own row type: of the ways to send them this costs the client least (2 µs a
+row at batches of 100, against 5 µs for an array each column) and the server, too.
+"""
+# ruff: noqa: S608 - statements are made of this file's own names
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from operator import attrgetter
+from typing import Any, Final
+
+from msgspec.structs import astuple
+
+from placet_coordinator.core.transaction import FORMAT
+from placet_coordinator.ports.rows import AttemptRow, Entry, EntryKind, Row
+from placet_coordinator.store import queries
+
+COLUMNS: Final = Row.__struct_fields__
+DECIDED: Final = ("status", "reason", "reason_text", "owner", "written_by", "next_due_at_ms")
+_ATTEMPT_COLUMNS: Final = AttemptRow.__struct_fields__
+_ATTEMPT_TYPES: Final = {"attempt": "int", "started_at_ms": "bigint", "duration_ms": "bigint"}
+_PLAN: Final = COLUMNS.index("plan")
+
+Values = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Kinds:
+    """What a batch has some of: a statement is prepared for each combination that occurs."""
+
+    inserts: bool
+    updates: bool
+    plans: bool
+    decides: bool
+    attempts: bool
+
+
+def compose(batch: Sequence[Entry], columns: tuple[str, ...]) -> tuple[str, list[Any]]:
+    """Return a batch's statement and arguments, the rows in the order of their gids: it is the order of their locks.
+
+    Args:
+        batch: the entries, of distinct gids.
+        columns: the table's columns in its own order; a newer schema may have more of them than we know.
+    """
+    ordered = sorted(batch, key=attrgetter("row.gid"))
+    updates = [entry for entry in ordered if entry.kind is EntryKind.UPDATE]
+    attempts = [attempt for entry in ordered for attempt in entry.attempts]
+    rows = (
+        [astuple(entry.row) for entry in ordered if entry.kind is EntryKind.INSERT],
+        [_updated(entry) for entry in updates],
+        [_decided(entry.row) for entry in ordered if entry.kind is EntryKind.DECIDE],
+    )
+    if columns != COLUMNS:
+        rows = _arranged(rows[0], columns), _arranged(rows[1], columns), _arranged(rows[2], columns)
+    arguments: list[Any] = [each for each in rows if each]
+    if updates:
+        arguments.append([entry.expected_version for entry in updates])
+    if attempts:
+        arguments += zip(*map(astuple, attempts), strict=True)
+    kinds = Kinds(
+        inserts=bool(rows[0]),
+        updates=bool(updates),
+        plans=any([entry.plan_changed for entry in updates]),  # noqa: C419 - a list is quicker than a generator
+        decides=bool(rows[2]),
+        attempts=bool(attempts),
+    )
+    return statement(kinds), arguments
+
+
+def hits(batch: Sequence[Entry], rows: Sequence[Any]) -> dict[int, Row | None]:
+    """Return what the store port's `write` returns, from the statement's rows: a gid, and the row if decided."""
+    hit = {values[0]: values for values in rows}
+    found: dict[int, Row | None] = {}
+    for position, entry in enumerate(batch):
+        values = hit.get(entry.row.gid)
+        if values is not None:
+            found[position] = queries.to_row(values[1:]) if entry.kind is EntryKind.DECIDE else None
+    return found
+
+
+@lru_cache(maxsize=32)
+def statement(kinds: Kinds) -> str:
+    """Return the statement for batches of these kinds; its arguments are those of `compose`, in that order."""
+    tables = {"inserted": kinds.inserts, "updated": kinds.updates, "decided": kinds.decides}
+    given = [name for name, is_there in tables.items() if is_there]
+    number = {name: place for place, name in enumerate(given, 1)}
+    after = len(given) + 1
+    parts, answers = [], []
+    nothing = "".join(f", (null::global_transaction).{name}" for name in COLUMNS) if kinds.decides else ""
+    if kinds.inserts:
+        parts.append(f"inserted as ({_insert(number['inserted'])})")
+        answers.append(f"select gid{nothing} from inserted")
+    if kinds.updates:
+        parts.append(f"updated as ({_update(number['updated'], after, plans=kinds.plans)})")
+        answers.append(f"select gid{nothing} from updated")
+        after += 1
+    if kinds.decides:
+        parts.append(f"decided as ({_decide(number['decided'])})")
+        answers.append(f"select gid, {', '.join(COLUMNS)} from decided")
+    if kinds.attempts:
+        parts.append(f"noted as ({_note(after, given)})")
+    return f"with {', '.join(parts)} {' union all '.join(answers)}"
+
+
+def _insert(number: int) -> str:
+    names = ", ".join(COLUMNS)
+    return (
+        f"insert into global_transaction ({names}) select {names} from unnest(${number}::global_transaction[]) "
+        "on conflict (gid) do nothing returning gid"
+    )
+
+
+def _update(number: int, expected: int, *, plans: bool) -> str:
+    settings = [f"{name} = new.{name}" for name in queries.UPDATED]
+    if plans:
+        # Of rows whose plan stays, the old value is kept as it is, out of line or not.
+        settings.append("plan = coalesce(new.plan, old.plan)")
+    return (
+        f"update global_transaction old set {', '.join(settings)} "
+        f"from unnest(${expected}::int[], ${number}::global_transaction[]) new(expected_version) "
+        f"where old.gid = new.gid and old.version = new.expected_version and old.format <= {FORMAT} returning old.gid"
+    )
+
+
+def _decide(number: int) -> str:
+    return (
+        f"update global_transaction old set version = old.version + 1, "
+        f"{', '.join(f'{name} = new.{name}' for name in DECIDED)} from unnest(${number}::global_transaction[]) new "
+        "where old.gid = new.gid and old.status = 'active' and old.pattern in ('tcc', 'xa') and not old.driven "
+        f"and old.paused_at_ms is null and old.format <= {FORMAT} "
+        f"returning {', '.join(f'old.{name}' for name in COLUMNS)}"
+    )
+
+
+def _note(number: int, hit_tables: Sequence[str]) -> str:
+    names = ", ".join(_ATTEMPT_COLUMNS)
+    arrays = ", ".join(
+        f"${number + place}::{_ATTEMPT_TYPES.get(name, 'text')}[]" for place, name in enumerate(_ATTEMPT_COLUMNS)
+    )
+    is_hit = " or ".join(f"exists (select from {table} where {table}.gid = new.gid)" for table in hit_tables)
+    return (
+        f"insert into attempt ({names}) select {names} from unnest({arrays}) with ordinality new({names}, place) "
+        f"where {is_hit} order by place"
+    )
+
+
+def _updated(entry: Entry) -> Values:
+    """Return the values of an update, the plan only if it changes: what stays is not sent."""
+    values = astuple(entry.row)
+    return values if entry.plan_changed else (*values[:_PLAN], None, *values[_PLAN + 1 :])
+
+
+def _decided(row: Row) -> Values:
+    """Return the values of a decision: the gid, and what it sets."""
+    return tuple([getattr(row, name) if name == "gid" or name in DECIDED else None for name in COLUMNS])
+
+
+def _arranged(rows: Sequence[Values], columns: tuple[str, ...]) -> list[Values]:
+    """Return rows in the table's own order, null for columns that we don't know."""
+    places = {name: place for place, name in enumerate(COLUMNS)}
+    order = [places.get(name) for name in columns]
+    return [tuple([None if place is None else values[place] for place in order]) for values in rows]

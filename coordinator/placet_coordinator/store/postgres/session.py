@@ -1,0 +1,231 @@
+"""Sessions with the server: connected when first needed, replaced after a failure, and bounded pools of them."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import asyncpg
+from sqlalchemy import make_url
+
+from placet_coordinator.ports.store import StoreUnavailable
+from placet_coordinator.store.postgres.failures import needs_new_connection, refused, said
+
+CONNECT_LIMIT_S: Final = 5.0
+ANSWER_LIMIT_S: Final = 10.0
+"""A statement without an answer for so long counts as lost; above every lock wait and `STATEMENT_LIMIT_MS`."""
+STATEMENT_LIMIT_MS: Final = 8_000
+QUEUE_LIMIT_S: Final = 5.0
+"""How long a statement waits for a free session."""
+PREPARED_MAX: Final = 128
+"""Statements that a session keeps prepared; beyond it the oldest is prepared again when it is needed."""
+RECONNECT_FIRST_S: Final = 0.05
+RECONNECT_CAP_S: Final = 1.0
+"""After a failed connect the next is tried so much later at most; until then statements are refused at once."""
+
+SETTINGS: Final = {
+    "application_name": "placet",
+    "statement_timeout": str(STATEMENT_LIMIT_MS),
+    "idle_in_transaction_session_timeout": "5000",
+    # The server notices within 25 s that we are gone, and lets go of what we held.
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+    "default_transaction_isolation": "read committed",
+    # A statement planned while the tables were empty would scan them for ever after. Every statement of ours has its
+    # index, so the plan is made once, and may not scan or hash (reference/speed.md, "Plan drift").
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "jit": "off",
+}
+# The server's own setting stays if it is durable in any way ('local' to 'remote_apply').
+_DURABLE: Final = (
+    "select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') = 'off'"
+)
+_COLUMNS: Final = (
+    "select attname from pg_attribute where attrelid = to_regclass('global_transaction') and attnum > 0 "
+    "and not attisdropped order by attnum"
+)
+
+
+OPTIONS: Final = frozenset({"host", "sslmode", "sslcert", "sslkey", "sslrootcert", "sslcrl", "passfile", "options"})
+"""What may stand in the URL's query: libpq's words, which the migrations' driver knows, too."""
+_LOST: Final = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+
+
+@dataclass
+class Counters:
+    """What was sent since the store was opened."""
+
+    statements: int = 0
+    commits: int = 0
+    round_trips: int = 0
+    entries: int = 0
+    batches: int = 0
+
+
+class Session:
+    """One connection, connected when needed. One statement at a time, each a transaction of its own.
+
+    Attributes:
+        columns: the columns of global_transaction as the server has them, known once connected.
+    """
+
+    def __init__(self, dsn: str, lock_wait_ms: int, counters: Counters) -> None:
+        self._dsn, self._lock_wait_ms, self._counters = dsn, lock_wait_ms, counters
+        self._connection: Any = None
+        self._prepared: dict[str, Any] = {}
+        self._connect_not_before = 0.0
+        self._pause_s = RECONNECT_FIRST_S
+        self._refusal = ""
+        self.columns: tuple[str, ...] = ()
+
+    async def connect(self) -> None:
+        """Connect, unless connected.
+
+        Raises:
+            StoreUnavailable: the server can't be reached; nothing was sent.
+        """
+        if self._connection is not None and not self._connection.is_closed():
+            return
+        self.close()
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._connect_not_before:
+            raise StoreUnavailable(self._refusal, wrote_nothing=True)
+        try:
+            async with asyncio.timeout(CONNECT_LIMIT_S):
+                await self._connect()
+        except (ValueError, asyncpg.PostgresError, *_LOST) as error:
+            self.close()
+            self._refusal = f"can't connect to PostgreSQL: {said(error)}"
+            self._connect_not_before = loop.time() + self._pause_s
+            self._pause_s = min(2 * self._pause_s, RECONNECT_CAP_S)
+            raise StoreUnavailable(self._refusal, wrote_nothing=True) from None
+        except BaseException:
+            self.close()
+            raise
+        self._pause_s = RECONNECT_FIRST_S
+
+    async def run(self, statement: str, arguments: Sequence[Any]) -> list[Any]:
+        """Run one statement, prepared at its first use, and return its rows.
+
+        Raises:
+            StoreError: as the store port says for `write`.
+        """
+        await self.connect()
+        prepared = self._prepared.get(statement) or await self._prepare(statement)
+        counters = self._counters
+        counters.statements += 1
+        counters.round_trips += 1
+        try:
+            rows: list[Any] = await prepared.fetch(*arguments, timeout=ANSWER_LIMIT_S)
+        except asyncpg.PostgresConnectionError as error:
+            self.close()
+            raise _lost(error) from error
+        except asyncpg.PostgresError as error:
+            if needs_new_connection(error):
+                self.close()
+            raise refused(error) from error
+        except _LOST as error:
+            self.close()
+            raise _lost(error) from error
+        except BaseException:
+            self.close()  # cancelled: the answer is still to come
+            raise
+        return rows
+
+    def close(self) -> None:
+        """End the session; what it has sent, the server finishes or rolls back alone."""
+        connection, self._connection = self._connection, None
+        self._prepared.clear()
+        if connection is not None:
+            connection.terminate()
+
+    async def _connect(self) -> None:
+        self._connection = await asyncpg.connect(
+            self._dsn,
+            timeout=CONNECT_LIMIT_S,
+            server_settings=SETTINGS | {"lock_timeout": str(self._lock_wait_ms)},
+            statement_cache_size=0,  # ours is `_prepared`, which holds statements of a known number
+        )
+        await self._connection.execute(_DURABLE)
+        self.columns = tuple(name for (name,) in await self._connection.fetch(_COLUMNS))
+
+    async def _prepare(self, statement: str) -> Any:
+        self._counters.round_trips += 1
+        try:
+            prepared = await self._connection.prepare(statement, timeout=ANSWER_LIMIT_S)
+        except (asyncpg.PostgresError, *_LOST) as error:
+            self.close()
+            raise StoreUnavailable(f"a statement can't be prepared: {said(error)}", wrote_nothing=True) from error
+        except BaseException:
+            self.close()
+            raise
+        if len(self._prepared) >= PREPARED_MAX:
+            del self._prepared[next(iter(self._prepared))]
+        self._prepared[statement] = prepared
+        return prepared
+
+
+class Sessions:
+    """A bounded pool: who finds no session free waits for one, in turn, for a limited time."""
+
+    def __init__(self, size: int, dsn: str, lock_wait_ms: int, counters: Counters) -> None:
+        self._free = [Session(dsn, lock_wait_ms, counters) for _ in range(size)]
+        self._all = tuple(self._free)
+        self._places = asyncio.Semaphore(size)
+
+    async def run(self, statement: str, arguments: Sequence[Any] = ()) -> list[Any]:
+        """Run a statement on a free session, the last used first. Raises as `Session.run`."""
+        session = await self.take()
+        try:
+            return await session.run(statement, arguments)
+        finally:
+            self.give_back(session)
+
+    async def take(self) -> Session:
+        """Return a free session, to be given back.
+
+        Raises:
+            StoreUnavailable: none became free in time; nothing was sent.
+        """
+        if self._places.locked():
+            try:
+                async with asyncio.timeout(QUEUE_LIMIT_S):
+                    await self._places.acquire()
+            except TimeoutError:
+                raise StoreUnavailable(
+                    f"no database session became free within {QUEUE_LIMIT_S:g} s", wrote_nothing=True
+                ) from None
+        else:
+            await self._places.acquire()
+        return self._free.pop()
+
+    def give_back(self, session: Session) -> None:
+        """Let others have the session."""
+        self._free.append(session)
+        self._places.release()
+
+    def close(self) -> None:
+        """End all sessions."""
+        for session in self._all:
+            session.close()
+
+
+def dsn_of(url: str) -> str:
+    """Return the URL as asyncpg reads it.
+
+    Raises:
+        ValueError: an option that we don't know.
+    """
+    parsed = make_url(url)
+    unknown = parsed.query.keys() - OPTIONS
+    if unknown:
+        raise ValueError(f"database URL: unknown option {min(unknown)}; known are {', '.join(sorted(OPTIONS))}")
+    return parsed.set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+def _lost(error: Exception) -> StoreUnavailable:
+    return StoreUnavailable(f"the database's answer was lost: {said(error)}", wrote_nothing=False)
