@@ -1,0 +1,54 @@
+"""A store on each database, its schema made by the migrations."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+
+from placet_coordinator.ports.store import Store
+from placet_coordinator.store import store_for
+from placet_migrations import upgrade
+
+OpenStore = Callable[[str], Awaitable[Store]]
+
+
+@pytest.fixture
+async def open_store() -> AsyncIterator[OpenStore]:
+    """Opens stores, which are closed after the test."""
+    stores: list[Store] = []
+
+    async def opened(url: str) -> Store:
+        store = store_for(url)
+        stores.append(store)
+        await store.open()
+        return store
+
+    yield opened
+    for store in stores:
+        await store.close()
+
+
+@pytest.fixture
+def url(database_url: str) -> str:
+    """A database with the schema, of each kind in turn."""
+    upgrade(database_url)
+    return database_url
+
+
+@pytest.fixture(params=["postgres", "mariadb"])
+def server_url(request: pytest.FixtureRequest) -> str:
+    """The same, of the kinds that several nodes may share."""
+    found: str = request.getfixturevalue(f"{request.param}_url")
+    upgrade(found)
+    return found
+
+
+@pytest.fixture
+async def store(url: str, open_store: OpenStore) -> Store:
+    """An open store on an empty schema, of each kind in turn."""
+    return await open_store(url)
+
+
+@pytest.fixture
+async def two_stores(server_url: str, open_store: OpenStore) -> tuple[Store, Store]:
+    """Two nodes' stores on one server."""
+    return await open_store(server_url), await open_store(server_url)
