@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 import psycopg
 import pymysql
 
+from conformance.store.rows import a_row
+
 
 @contextmanager
 def session(url: str) -> Iterator[Any]:
@@ -38,4 +40,17 @@ def lock_held(url: str, *gids: str) -> Iterator[None]:
         for gid in gids:
             cursor.execute("SELECT gid FROM global_transaction WHERE gid = %s FOR UPDATE", (gid,))
             assert cursor.fetchone() is not None
+        yield
+
+
+@contextmanager
+def uncommitted_row(url: str, gid: str) -> Iterator[None]:
+    """Hold a row of this gid that is inserted and not committed."""
+    row = a_row(gid)
+    names = row.__struct_fields__
+    with session(url) as cursor:
+        cursor.execute(
+            f"INSERT INTO global_transaction ({', '.join(names)}) VALUES ({', '.join(['%s'] * len(names))})",
+            [getattr(row, name) for name in names],
+        )
         yield

@@ -1,0 +1,130 @@
+"""The connection breaks while a batch is out: the store says what it knows, and reading back tells the rest."""
+
+import asyncio
+
+import pytest
+
+from conformance.store.conftest import OpenStore
+from conformance.store.proxy import Proxy
+from conformance.store.rows import a_row, an_attempt, decide, insert, update
+from placet_coordinator.ports.rows import Row
+from placet_coordinator.ports.store import Store, StoreUnavailable
+
+SEEN_WITHIN_S = 20
+
+
+async def seen(store: Store, gid: str, written_by: str) -> Row:
+    """Return the row once another node sees that write."""
+    async with asyncio.timeout(SEEN_WITHIN_S):
+        while True:
+            row = await store.load(gid)
+            if row is not None and row.written_by == written_by:
+                return row
+            await asyncio.sleep(0.005)
+
+
+@pytest.mark.parametrize("kind", ["insert", "update", "decide"])
+async def test_lost_acknowledgement_is_told_as_unknown_and_reading_back_finds_the_write(
+    server_url: str, open_store: OpenStore, kind: str
+):
+    """The server committed and its answer is lost: never told as written, never as not written."""
+    direct = await open_store(server_url)
+    async with Proxy(server_url) as proxy:
+        store = await open_store(proxy.url)
+        await store.write([insert(a_row("old", written_by="before"))])
+        entry, warm = {
+            "insert": (insert(a_row("new", written_by="ours"), an_attempt("new")), insert(a_row("x"), an_attempt("x"))),
+            "update": (
+                update(a_row("old", written_by="ours"), 1, an_attempt("old")),
+                update(a_row("x"), 9, an_attempt("x")),
+            ),
+            "decide": (decide("old", written_by="ours"), decide("x")),
+        }[kind]
+        await store.write([warm])  # what the store prepares at first use is prepared now
+        proxy.loses_answers = True
+        writing = asyncio.create_task(store.write([entry]))
+        committed = await seen(direct, entry.row.gid, "ours")
+        proxy.cut()
+        with pytest.raises(StoreUnavailable) as caught:
+            await writing
+        assert not caught.value.wrote_nothing
+        # The store connects anew by itself, and knows its own write by its stamp.
+        assert await store.load(entry.row.gid) == committed
+        assert (await store.write([insert(a_row("afterwards"))])) == {0: None}
+
+
+async def test_lost_request_is_told_as_unknown_and_reading_back_finds_nothing(server_url: str, open_store: OpenStore):
+    """The same from the client's side, but the server never saw the batch."""
+    async with Proxy(server_url) as proxy:
+        store = await open_store(proxy.url)
+        await store.write([insert(a_row("old"))])
+        await store.write([update(a_row("old"), 1)])
+        proxy.loses_requests = True
+        writing = asyncio.create_task(store.write([update(a_row("old", written_by="ours"), 2)]))
+        await proxy.got_request.wait()
+        proxy.cut()
+        with pytest.raises(StoreUnavailable) as caught:
+            await writing
+        assert not caught.value.wrote_nothing
+        row = await store.load("old")
+        assert row is not None
+        assert row.version == 2
+        assert row.written_by != "ours"
+        assert await store.write([update(a_row("old", written_by="ours"), 2)]) == {0: None}
+
+
+async def test_connection_that_broke_while_idle_is_replaced(server_url: str, open_store: OpenStore):
+    """Whoever comes next is served, or told at most once that nothing was answered."""
+    async with Proxy(server_url) as proxy:
+        store = await open_store(proxy.url)
+        await store.write([insert(a_row("g1"))])
+        proxy.cut()
+        answers = []
+        for _ in range(3):
+            try:
+                answers.append(await store.write([insert(a_row("g2"))]))
+            except StoreUnavailable:
+                answers.append(None)
+        assert answers.count(None) <= 1
+        assert (await store.load("g2")) == a_row("g2")
+
+
+async def test_unreachable_server_wrote_surely_nothing(server_url: str, open_store: OpenStore):
+    """What was never sent may be repeated by the journal."""
+    async with Proxy(server_url) as proxy:
+        store = await open_store(proxy.url)
+        await store.write([insert(a_row("g1"))])
+        proxy.refuses = True
+        proxy.cut()
+        outcomes = []
+        for n in range(5):
+            with pytest.raises(StoreUnavailable) as caught:
+                await store.write([insert(a_row(f"h{n}"))])
+            outcomes.append(caught.value.wrote_nothing)
+        assert outcomes[1:] == [True] * 4, "only a connection that broke with the request on it leaves doubt"
+        for call in (store.load("g1"), store.ping(), store.due("x", 1, 1), store.free(["g1"])):
+            with pytest.raises(StoreUnavailable) as caught:
+                await call
+        proxy.refuses = False
+        async with asyncio.timeout(SEEN_WITHIN_S):
+            while True:  # the pause after failed connects is bounded
+                try:
+                    assert await store.load_many([f"h{n}" for n in range(5)]) == []
+                    break
+                except StoreUnavailable:
+                    await asyncio.sleep(0.02)
+
+
+async def test_cancelled_write_leaves_the_store_usable(server_url: str, open_store: OpenStore):
+    """The next batch gets its own answer, not the one that was given up."""
+    async with Proxy(server_url) as proxy:
+        store = await open_store(proxy.url)
+        await store.write([insert(a_row("g1"))])
+        proxy.loses_requests = True
+        writing = asyncio.create_task(store.write([insert(a_row("g2")), insert(a_row("g3"))]))
+        await proxy.got_request.wait()
+        writing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await writing
+        proxy.loses_requests = False
+        assert await store.write([insert(a_row("g1")), insert(a_row("g4"))]) == {1: None}
