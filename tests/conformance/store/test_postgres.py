@@ -1,0 +1,227 @@
+"""What only PostgreSQL does: plans that must not drift, updates within a page, a schema that grows beside us."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+import pytest
+from msgspec.structs import replace
+
+from conformance.store.conftest import OpenStore
+from conformance.store.rows import CREATED_AT_MS, a_row, an_attempt, decide, insert, update
+from placet_coordinator.ports.rows import Entry, Row
+from placet_coordinator.ports.store import BadData, Store, StoreUnavailable
+from placet_coordinator.store.postgres.batch import Kinds, statement
+from placet_coordinator.store.postgres.session import SETTINGS
+from placet_migrations import upgrade
+
+WITHIN_S = 20
+
+
+@pytest.fixture
+async def schema_url(postgres_url: str) -> str:
+    """A PostgreSQL database with an empty schema."""
+    upgrade(postgres_url)
+    return postgres_url
+
+
+@pytest.fixture
+async def node(schema_url: str, open_store: OpenStore) -> Store:
+    """A store on it."""
+    return await open_store(schema_url)
+
+
+@asynccontextmanager
+async def looking(url: str) -> AsyncIterator[asyncpg.Connection]:
+    """Connect as an onlooker, once every other session of the database has ended and left its statistics."""
+    connection = await asyncpg.connect(url)
+    try:
+        async with asyncio.timeout(WITHIN_S):
+            while await connection.fetchval(  # noqa: ASYNC110 - it is the server's event
+                "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() "
+                "and backend_type = 'client backend'"
+            ):
+                await asyncio.sleep(0.01)
+        yield connection
+    finally:
+        await connection.close()
+
+
+async def scans(url: str) -> dict[str, int]:
+    """Return the sequential scans of each table so far."""
+    async with looking(url) as connection:
+        rows = await connection.fetch("select relname, seq_scan from pg_stat_user_tables")
+        return {row["relname"]: row["seq_scan"] for row in rows}
+
+
+async def test_no_statement_scans_a_table_that_was_empty_when_it_was_planned(schema_url: str, open_store: OpenStore):
+    """An empty schema is filled to 5,000 rows by one node's prepared statements: none reads a table from end to end."""
+    before = await scans(schema_url)
+    store = await open_store(schema_url)
+    await store.enrol("node-a", "boot-of-node-a", "http://a", 1, 600_000)
+    for start in range(0, 5_000, 100):
+        gids = [f"g{n:05}" for n in range(start, start + 100)]
+        assert len(await store.write([insert(a_row(gid, owner="dead")) for gid in gids])) == 100
+        assert len(await store.write([decide(gid) for gid in gids[:10]])) == 10
+        updates: list[Entry] = [
+            update(a_row(gid, plan='{"x":1}'), 1, an_attempt(gid), plan_changed=True) for gid in gids[10:20]
+        ]
+        updates += [update(a_row(gid, owner="dead"), 1) for gid in gids[20:]]
+        assert len(await store.write([*updates, insert(a_row(f"h{start}"))])) == 91
+        assert len(await store.free(gids)) == 100
+        assert len(await store.load_many(gids)) == 100
+        assert len(await store.due("boot-of-node-b", CREATED_AT_MS * 2, 5)) == 5
+    assert len(await store.claim_lapsed("boot-c", await store.ping(), 0, 50)) == 50
+    assert await store.purge(CREATED_AT_MS, 50) == 0
+    await store.close()
+    after = await scans(schema_url)
+    grown = {name: after[name] - before[name] for name in ("global_transaction", "attempt")}
+    assert grown == {"global_transaction": 0, "attempt": 0}
+
+
+@pytest.mark.parametrize("decides", [False, True])
+@pytest.mark.parametrize("plans", [False, True])
+async def test_generic_plan_finds_rows_by_their_key(schema_url: str, decides: bool, plans: bool):
+    """EXPLAIN of the very statement that a session prepares shows an index for the table's rows."""
+    kinds = Kinds(inserts=True, updates=True, plans=plans, decides=decides, attempts=False)
+    connection = await asyncpg.connect(schema_url, server_settings=SETTINGS)
+    arrays = 3 if decides else 2
+    types = ", ".join(["global_transaction[]"] * arrays + ["int[]"])
+    await connection.execute(f"prepare batch ({types}) as {statement(kinds)}")
+    rows = await connection.fetch(f"explain execute batch ({', '.join(['null'] * (arrays + 1))})")
+    plan = "\n".join(row[0] for row in rows)
+    await connection.close()
+    assert "Seq Scan" not in plan
+    assert plan.count("using pk_global_transaction on global_transaction old") == arrays - 1
+
+
+async def test_step_that_leaves_the_due_time_alone_touches_no_index(schema_url: str, open_store: OpenStore):
+    """Heap-only updates: what changes with each step is in no index, and no index predicate names it."""
+    store = await open_store(schema_url)
+    await store.write([insert(a_row("g1", name="n", business_key="k", parent="p"))])
+    for version in range(1, 21):
+        status = "active" if version < 10 else "committing"
+        row = a_row("g1", name="n", business_key="k", parent="p", status=status, written_by=f"w:{version}")
+        assert await store.write([update(row, version)]) == {0: None}
+    await store.close()
+    async with looking(schema_url) as connection:
+        query = "select n_tup_upd, n_tup_hot_upd from pg_stat_user_tables where relname = 'global_transaction'"
+        updated, within_page = await connection.fetchrow(query)
+    assert (updated, within_page) == (20, 20)
+
+
+async def test_batch_of_every_kind_is_one_statement(node: Store):
+    """Counted over a batch that has some of all kinds, side rows included."""
+
+    def batch(prefix: str) -> list[Entry]:
+        return [
+            insert(a_row(f"{prefix}new"), an_attempt(f"{prefix}new")),
+            update(a_row(f"{prefix}1", plan='{"x":1}'), 1, plan_changed=True),
+            update(a_row(f"{prefix}2"), 1, an_attempt(f"{prefix}2")),
+            decide(f"{prefix}3"),
+        ]
+
+    await node.write([insert(a_row(f"{prefix}{n}")) for prefix in "ab" for n in (1, 2, 3)])
+    assert len(await node.write(batch("a"))) == 4
+    before = node.statistics()
+    assert len(await node.write(batch("b"))) == 4
+    after = node.statistics()
+    changed = {name: after[name] - before[name] for name in after}
+    assert changed == {"statements": 1, "commits": 1, "round_trips": 1, "entries": 4, "batches": 1}
+
+
+async def test_newer_schema_with_more_columns_is_served_on(schema_url: str, node: Store):
+    """A rolling upgrade widens the table first, while older nodes run: at most one batch is told to come again."""
+    await node.write([insert(a_row("g1"))])
+    onlooker = await asyncpg.connect(schema_url)
+    await onlooker.execute("alter table global_transaction add column region text not null default 'eu'")
+    outcomes: list[dict[int, Row | None]] = []
+    refusals: list[bool] = []
+    for n in range(3):
+        try:
+            outcomes.append(await node.write([insert(a_row(f"h{n}")), update(a_row("g1"), 1 + n), decide(f"h{n - 1}")]))
+        except StoreUnavailable as error:
+            refusals.append(error.wrote_nothing)
+            outcomes.append({})
+    assert refusals in ([], [True])
+    assert outcomes[2].keys() >= {0}
+    assert await node.write([insert(a_row("last", name="n"))]) == {0: None}
+    assert await node.load("last") == a_row("last", name="n")
+    assert await onlooker.fetchval("select region from global_transaction where gid = 'last'") == "eu"
+    await onlooker.close()
+
+
+async def test_columns_in_another_order_are_served(schema_url: str, open_store: OpenStore):
+    """A column that was dropped and added again stands last."""
+    onlooker = await asyncpg.connect(schema_url)
+    await onlooker.execute("alter table global_transaction drop column parent")
+    await onlooker.execute('alter table global_transaction add column parent varchar(193) collate "C"')
+    await onlooker.close()
+    store = await open_store(schema_url)
+    row = a_row("g1", parent="p/1", business_key="k")
+    await store.write([insert(row)])
+    assert await store.load("g1") == row
+    changed = replace(row, progress='{"n":1}')
+    assert await store.write([update(changed, 1)]) == {0: None}
+    hits = await store.write([decide("g1")])
+    assert hits[0] is not None
+    assert (hits[0].parent, hits[0].progress, hits[0].version) == ("p/1", '{"n":1}', 3)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [{"name": "a\x00b"}, {"name": "x" * 129}, {"owner": "x" * 33}, {"progress": "{"}],
+    ids=["nul", "long-text", "long-id", "no-json"],
+)
+async def test_value_that_the_columns_refuse_is_bad_data(node: Store, spoil: dict[str, str]):
+    """Nothing is cut to fit, and nothing of the batch is written."""
+    with pytest.raises(BadData):
+        await node.write([insert(a_row("good")), insert(a_row("bad", **spoil))])
+    assert await node.load_many(["good", "bad"]) == []
+
+
+async def test_server_that_takes_no_writes_wrote_surely_nothing(schema_url: str, open_store: OpenStore):
+    """A standby, or an operator's switch: the journal may repeat the batch."""
+    onlooker = await asyncpg.connect(schema_url)
+    database = await onlooker.fetchval("select current_database()")
+    await onlooker.execute(f"alter database {database} set default_transaction_read_only = on")
+    store = await open_store(schema_url)
+    with pytest.raises(StoreUnavailable) as caught:
+        await store.write([insert(a_row("g1"))])
+    assert caught.value.wrote_nothing
+    await onlooker.execute("set default_transaction_read_only = off")
+    await onlooker.execute(f"alter database {database} reset default_transaction_read_only")
+    await onlooker.close()
+
+
+async def test_commits_are_durable_on_a_server_that_would_rather_not(schema_url: str, open_store: OpenStore):
+    """synchronous_commit = off in the server's configuration would lose what was acknowledged."""
+    onlooker = await asyncpg.connect(schema_url)
+    database = await onlooker.fetchval("select current_database()")
+    await onlooker.execute(f"alter database {database} set synchronous_commit = off")
+    await onlooker.close()
+    store = await open_store(schema_url)
+    rows = await store._journal.run("select current_setting('synchronous_commit')")  # type: ignore[attr-defined]
+    assert rows[0][0] == "on"
+
+
+async def test_session_ended_by_the_administrator_leaves_doubt_and_is_replaced(schema_url: str, node: Store):
+    """While the batch waits for a lock, its session is ended: the store can't know, and goes on with a new session."""
+    await node.write([insert(a_row("g1")), insert(a_row("g2"))])
+    onlooker, holder = await asyncpg.connect(schema_url), await asyncpg.connect(schema_url)
+    await holder.execute("begin")
+    await holder.execute("select from global_transaction where gid = 'g1' for update")
+    writing = asyncio.create_task(node.write_aside(update(a_row("g1"), 1)))
+    async with asyncio.timeout(WITHIN_S):
+        while not await onlooker.fetchval(  # noqa: ASYNC110 - it is the server's event
+            "select count(pg_terminate_backend(pid)) from pg_stat_activity "
+            "where datname = current_database() and wait_event_type = 'Lock'"
+        ):
+            await asyncio.sleep(0.005)
+    with pytest.raises(StoreUnavailable) as caught:
+        await writing
+    assert not caught.value.wrote_nothing
+    await holder.close()
+    await onlooker.close()
+    assert await node.write_aside(update(a_row("g1"), 1)) == {0: None}
