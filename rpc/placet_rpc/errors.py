@@ -7,7 +7,9 @@
     ├── ClientClosed               NOT_SENT | UNKNOWN   the client was closed before | after the request was written
     ├── CallTimeout                NOT_SENT | UNKNOWN   time was up before | after the request was written
     ├── ConnectionLost             UNKNOWN              the connection ended before the reply was whole
-    ├── ReplyTooLarge              UNKNOWN              the reply passed a size limit, so it was not read to its end
+    ├── CallRefused                NOT_EXECUTED         the server says that it did not run it; `reason` says why
+    ├── CallCancelled              UNKNOWN              the server ended it before it was done
+    ├── ReplyTooLarge              UNKNOWN | EXECUTED   the reply passed a size limit; EXECUTED if the server says so
     └── ProtocolViolation          UNKNOWN              what came back is not a reply of the protocol
 
 A reply with an error status is a reply, not an `RpcError`: only the caller knows what the status means.
@@ -126,8 +128,33 @@ class ConnectionLost(RpcError):
         super().__init__(message, safety=Safety.UNKNOWN, endpoint=endpoint)
 
 
+class CallRefused(RpcError):
+    """The server says that it did not run the request. NOT_EXECUTED.
+
+    Attributes:
+        reason: a stable word, such as `overloaded`, `draining` or `expired`.
+        push_back_ms: how long the server asks to wait before a repeat; 0 if it does not say, -1 for ever.
+    """
+
+    code = "refused"
+
+    def __init__(self, message: str, *, reason: str, push_back_ms: int = 0, endpoint: str = "") -> None:
+        super().__init__(message, safety=Safety.NOT_EXECUTED, endpoint=endpoint)
+        self.reason = reason
+        self.push_back_ms = push_back_ms
+
+
+class CallCancelled(RpcError):
+    """The server ended the request before it was done, as when it is shut down. UNKNOWN."""
+
+    code = "cancelled"
+
+    def __init__(self, message: str, *, endpoint: str = "") -> None:
+        super().__init__(message, safety=Safety.UNKNOWN, endpoint=endpoint)
+
+
 class ReplyTooLarge(RpcError):
-    """The reply passed a size limit and was not read to its end. UNKNOWN.
+    """The reply passed a size limit and was not kept. UNKNOWN, or EXECUTED where the server says so.
 
     Attributes:
         limit: the limit's name in the client's settings.
@@ -135,8 +162,8 @@ class ReplyTooLarge(RpcError):
 
     code = "reply_too_large"
 
-    def __init__(self, message: str, *, limit: str, endpoint: str = "") -> None:
-        super().__init__(message, safety=Safety.UNKNOWN, endpoint=endpoint)
+    def __init__(self, message: str, *, limit: str, endpoint: str = "", executed: bool = False) -> None:
+        super().__init__(message, safety=Safety.EXECUTED if executed else Safety.UNKNOWN, endpoint=endpoint)
         self.limit = limit
 
 

@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from collections.abc import Collection
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -22,7 +23,7 @@ class Origin(NamedTuple):
     def authority(self) -> str:
         """The host header's value: the port only where it is not the scheme's own."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
+        return host if self.port == DEFAULT_PORTS.get(self.scheme) else f"{host}:{self.port}"
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.authority}"
@@ -44,11 +45,15 @@ def _port(number: int) -> int:
     return number
 
 
-def split_url(url: str) -> tuple[Origin, str]:
+def split_url(url: str, schemes: Collection[str] = ("http", "https")) -> tuple[Origin, str]:
     """Splits an absolute URL into its origin and the path with query as it is written into the request line.
 
+    Args:
+        url: the absolute URL.
+        schemes: those allowed; all but http and https need a port.
+
     Raises:
-        ValueError: not an absolute http or https URL, or it has userinfo, a fragment, or a character that must be
+        ValueError: not an absolute URL of one of the schemes, or it has userinfo, a fragment, or a character that must be
             percent-encoded. The message does not repeat the URL's query.
     """
     # urlsplit drops CR, LF and tab silently, so they are refused before it sees them.
@@ -56,14 +61,14 @@ def split_url(url: str) -> tuple[Origin, str]:
         raise ValueError("a URL may hold visible ASCII only: percent-encode the rest, write the host in punycode")
     parts = urlsplit(url)
     shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-    if parts.scheme not in DEFAULT_PORTS or not parts.hostname:
-        raise ValueError(f"{shown!r} is not an absolute http or https URL")
+    if parts.scheme not in schemes or not parts.hostname:
+        raise ValueError(f"{shown!r} is not an absolute {' or '.join(schemes)} URL")
     if "@" in parts.netloc:
         raise ValueError(f"{shown!r} has user information: send credentials as an authorization header")
     if "#" in url:
         raise ValueError(f"{shown!r} has a fragment, which is never sent: leave it out")
     try:
-        port = DEFAULT_PORTS[parts.scheme] if parts.port is None else parts.port
+        port = DEFAULT_PORTS.get(parts.scheme, 0) if parts.port is None else parts.port
         origin = Origin(parts.scheme, _host(parts.hostname), _port(port))
     except ValueError as error:
         raise ValueError(f"{shown!r} is not usable: {error}") from None
