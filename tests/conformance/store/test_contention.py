@@ -100,6 +100,27 @@ async def test_batches_in_opposite_order_do_not_deadlock_for_good(two_stores: tu
             expected[gid] += 1
 
 
+async def test_rows_are_locked_in_the_order_of_their_gids(server_url: str, two_stores: tuple[Store, Store]):
+    """Whatever the batch's own order: so two batches never wait for each other.
+
+    While the batch waits for g1, it holds g0, and g2 is still free.
+    """
+    store, other = two_stores
+    await store.write([insert(a_row(f"g{n}")) for n in range(3)])
+    seen: set[frozenset[str]] = set()
+    with lock_held(server_url, "g1"):
+        for _ in range(ATTEMPTS_MAX):  # PostgreSQL lets us look for 100 ms each time
+            writing = asyncio.create_task(store.write([update(a_row(f"g{n}"), 1) for n in (2, 0, 1)]))
+            while not writing.done():
+                seen.add(frozenset(await other.free(["g0", "g2"])))
+            with pytest.raises(RowLocked):
+                await writing
+            if frozenset({"g2"}) in seen:
+                break
+    assert frozenset({"g2"}) in seen
+    assert seen <= {frozenset({"g2"}), frozenset({"g0", "g2"})}
+
+
 async def test_stopped_session_delays_others_by_one_lock_timeout_at_most(
     server_url: str, two_stores: tuple[Store, Store]
 ):

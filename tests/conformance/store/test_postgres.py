@@ -12,8 +12,10 @@ from conformance.store.conftest import OpenStore
 from conformance.store.rows import CREATED_AT_MS, a_row, an_attempt, decide, insert, update
 from placet_coordinator.ports.rows import Entry, Row
 from placet_coordinator.ports.store import BadData, Store, StoreUnavailable
+from placet_coordinator.store.postgres import session
 from placet_coordinator.store.postgres.batch import Kinds, statement
 from placet_coordinator.store.postgres.session import SETTINGS
+from placet_coordinator.store.postgres.store import READ_SESSIONS, PostgresStore
 from placet_migrations import upgrade
 
 WITHIN_S = 20
@@ -202,26 +204,49 @@ async def test_commits_are_durable_on_a_server_that_would_rather_not(schema_url:
     await onlooker.execute(f"alter database {database} set synchronous_commit = off")
     await onlooker.close()
     store = await open_store(schema_url)
-    rows = await store._journal.run("select current_setting('synchronous_commit')")  # type: ignore[attr-defined]
+    assert isinstance(store, PostgresStore)
+    rows = await store._journal.run("select current_setting('synchronous_commit')")
     assert rows[0][0] == "on"
 
 
-async def test_session_ended_by_the_administrator_leaves_doubt_and_is_replaced(schema_url: str, node: Store):
-    """While the batch waits for a lock, its session is ended: the store can't know, and goes on with a new session."""
-    await node.write([insert(a_row("g1")), insert(a_row("g2"))])
+@pytest.mark.parametrize(("action", "wrote_nothing"), [("pg_cancel_backend", True), ("pg_terminate_backend", False)])
+async def test_statement_ended_by_the_administrator_is_told_and_the_store_goes_on(
+    schema_url: str, node: Store, action: str, wrote_nothing: bool
+):
+    """A cancelled statement was rolled back; of an ended session the store can't know, and it takes a new one."""
+    await node.write([insert(a_row("g1"))])
     onlooker, holder = await asyncpg.connect(schema_url), await asyncpg.connect(schema_url)
     await holder.execute("begin")
     await holder.execute("select from global_transaction where gid = 'g1' for update")
     writing = asyncio.create_task(node.write_aside(update(a_row("g1"), 1)))
     async with asyncio.timeout(WITHIN_S):
         while not await onlooker.fetchval(  # noqa: ASYNC110 - it is the server's event
-            "select count(pg_terminate_backend(pid)) from pg_stat_activity "
+            f"select count({action}(pid)) from pg_stat_activity "
             "where datname = current_database() and wait_event_type = 'Lock'"
         ):
             await asyncio.sleep(0.005)
     with pytest.raises(StoreUnavailable) as caught:
         await writing
-    assert not caught.value.wrote_nothing
+    assert caught.value.wrote_nothing == wrote_nothing
     await holder.close()
     await onlooker.close()
+    assert await node.load("g1") == a_row("g1")
     assert await node.write_aside(update(a_row("g1"), 1)) == {0: None}
+
+
+async def test_reader_that_finds_no_session_free_is_told_after_a_limit(
+    schema_url: str, open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+):
+    """Lists that never end can't make others wait for ever, and the journal does not notice."""
+    monkeypatch.setattr(session, "QUEUE_LIMIT_S", 0.05)
+    store = await open_store(schema_url)
+    assert isinstance(store, PostgresStore)
+    taken = [await store._reads.take() for _ in range(READ_SESSIONS)]
+    with pytest.raises(StoreUnavailable, match="no database session") as caught:
+        await store.load("g1")
+    assert caught.value.wrote_nothing
+    assert await store.write([insert(a_row("g1"))]) == {0: None}
+    assert await store.enrol("node-a", "boot-1", "http://a", 1, 1_000) > 0
+    for each in taken:
+        store._reads.give_back(each)
+    assert await store.load("g1") == a_row("g1")
