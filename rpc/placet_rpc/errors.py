@@ -10,6 +10,8 @@
     ├── CallRefused                NOT_EXECUTED         the server says that it did not run it; `reason` says why
     ├── CallCancelled              UNKNOWN              the server ended it before it was done
     ├── ReplyTooLarge              UNKNOWN | EXECUTED   the reply passed a size limit; EXECUTED if the server says so
+    ├── RemoteFault                EXECUTED             the remote method failed in a way that its contract does not name
+    ├── ReplyUnreadable            EXECUTED             it ran, and its result is not what the contract says
     └── ProtocolViolation          UNKNOWN              what came back is not a reply of the protocol
 
 A reply with an error status is a reply, not an `RpcError`: only the caller knows what the status means.
@@ -165,6 +167,29 @@ class ReplyTooLarge(RpcError):
     def __init__(self, message: str, *, limit: str, endpoint: str = "", executed: bool = False) -> None:
         super().__init__(message, safety=Safety.EXECUTED if executed else Safety.UNKNOWN, endpoint=endpoint)
         self.limit = limit
+
+
+class RemoteFault(RpcError):
+    """The remote method raised something that is not part of its contract. EXECUTED: what it did before is unknown.
+
+    Attributes:
+        kind: the class name of what it raised; the message stays in the server's log, for it may hold secrets.
+    """
+
+    code = "remote_fault"
+
+    def __init__(self, message: str, *, kind: str = "", endpoint: str = "") -> None:
+        super().__init__(message, safety=Safety.EXECUTED, endpoint=endpoint)
+        self.kind = kind
+
+
+class ReplyUnreadable(RpcError):
+    """The method ran, and its result is not of the type that this side's contract says. EXECUTED."""
+
+    code = "reply_unreadable"
+
+    def __init__(self, message: str, *, endpoint: str = "") -> None:
+        super().__init__(message, safety=Safety.EXECUTED, endpoint=endpoint)
 
 
 class ProtocolViolation(RpcError):

@@ -9,7 +9,6 @@ from types import TracebackType
 from typing import Self
 from weakref import WeakValueDictionary
 
-from placet_rpc.errors import RpcError
 from placet_rpc.frames import CODEC_HTTP, Hello
 from placet_rpc.frames.call import HttpCallTemplate
 from placet_rpc.http.connect import Address, AllowAddresses, Connector, Resolver
@@ -77,6 +76,7 @@ class TcpClient:
         app: this application's name, told to servers.
         instance_id: of this process, told to servers.
         token: proof of identity for servers that ask for one.
+        codecs: names told to servers, the preferred first.
 
     Raises:
         RuntimeError: there is no running event loop.
@@ -92,6 +92,7 @@ class TcpClient:
         app: str = "",
         instance_id: str = "",
         token: str = "",
+        codecs: Sequence[str] = ("msgpack", "json"),
     ) -> None:
         asyncio.get_running_loop()
         self.limits = limits or TcpLimits()
@@ -100,7 +101,7 @@ class TcpClient:
         self._tls = tls
         self._plain_text_beyond_loopback = plain_text_beyond_loopback
         self._hello = Hello(
-            codecs=["msgpack", "json"],
+            codecs=list(codecs),
             app=app,
             instance_id=instance_id,
             token=token,
@@ -220,6 +221,3 @@ async def _all_gone(links: list[TcpLink], seconds: float) -> bool:
     except TimeoutError:
         return False
     return True
-
-
-__all__ = ["SCHEMES", "RpcError", "TcpClient", "TcpTarget"]

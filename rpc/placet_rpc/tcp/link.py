@@ -81,6 +81,33 @@ class TcpLink:
             self._wait(_Waiting(codec, header, body, pending), timeout_ms)
 
     @property
+    def peer(self) -> Hello | None:
+        """The HELLO of the server that new calls go to, None while there is no connection."""
+        return self._connection.channel.peer if self._connection is not None else None
+
+    async def meet(self, timeout_ms: int) -> Hello:
+        """Connects if need be, and returns the server's HELLO.
+
+        Raises:
+            RpcError: there is no connection; NOT_SENT.
+        """
+        if self._closed:
+            raise self._closed_before_sent()
+        if self._connection is None and self._opening is None and self.loop.time() < self._retry_at:
+            raise self._not_yet()
+        if self._connection is None:
+            self._open_soon()
+        if self._opening is not None:
+            opening = self._opening
+            await asyncio.wait((opening,), timeout=max(timeout_ms, 0) / 1000)
+            if not opening.done():
+                raise self._waited_too_long()
+        peer = self.peer
+        if peer is None:
+            raise self._not_yet()
+        return peer
+
+    @property
     def in_flight(self) -> int:
         """Calls that were queued on a connection and have no outcome yet."""
         return sum(len(connection.pending) for connection in self._connections)

@@ -3,7 +3,7 @@
 import asyncio
 import ipaddress
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 
 from placet_rpc.frames import GoAway, Hello
@@ -36,6 +36,7 @@ class TcpServer:
         admit: looks at each client.
         app: this application's name, told to clients.
         instance_id: of this process, told to clients.
+        codecs: names of those that the handlers take, told to clients.
         contracts: hash of the contract per service, told to clients.
 
     Attributes:
@@ -53,6 +54,7 @@ class TcpServer:
         admit: Admit | None = None,
         app: str = "",
         instance_id: str = "",
+        codecs: Sequence[str] = (),
         contracts: Mapping[str, str] | None = None,
     ) -> None:
         self.handlers = dict(handlers)
@@ -64,7 +66,7 @@ class TcpServer:
         self.is_draining = False
         self.loop: asyncio.AbstractEventLoop
         self.hello = Hello(
-            codecs=["msgpack", "json"],
+            codecs=list(codecs),
             app=app,
             instance_id=instance_id,
             max_in_flight=self.limits.max_in_flight,

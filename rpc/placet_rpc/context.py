@@ -1,0 +1,77 @@
+"""What travels with a call besides its arguments: for the one that is being served, and for those made within it."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from contextvars import ContextVar
+from datetime import timedelta
+
+import msgspec
+
+NESTED_RESERVE_MS = 5
+"""A nested call gets this much less time than is left, so that its outcome can still be answered."""
+
+
+class CallContext(msgspec.Struct, frozen=True, kw_only=True):
+    """The call that is being served.
+
+    Attributes:
+        deadline_at: in `time.monotonic` seconds; None if the caller gave none.
+        caller: the calling application, as it says.
+        identity: URIs of the caller's checked certificate.
+        traceparent: W3C trace context.
+        xid: the global transaction that the call belongs to.
+        key: its ordering key.
+        idempotency_key: under which it has one effect.
+        attempt: counted from 1.
+    """
+
+    deadline_at: float | None = None
+    caller: str = ""
+    identity: tuple[str, ...] = ()
+    traceparent: str = ""
+    xid: str = ""
+    key: str = ""
+    idempotency_key: str = ""
+    attempt: int = 1
+
+    @property
+    def left_ms(self) -> int | None:
+        """The time left."""
+        return None if self.deadline_at is None else int((self.deadline_at - time.monotonic()) * 1000)
+
+
+class CallOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What a caller says of the calls in a block; see `call_options`."""
+
+    timeout_ms: int | None = None
+    key: str | None = None
+    idempotency_key: str | None = None
+
+
+CURRENT: ContextVar[CallContext | None] = ContextVar("placet_call", default=None)
+OPTIONS: ContextVar[CallOptions | None] = ContextVar("placet_call_options", default=None)
+
+
+def current_call() -> CallContext | None:
+    """Returns the call that is being served here, or None."""
+    return CURRENT.get()
+
+
+@contextlib.contextmanager
+def call_options(
+    *, timeout: timedelta | None = None, key: str | None = None, idempotency_key: str | None = None
+) -> Iterator[None]:
+    """Sets options of the calls made in the block.
+
+    Args:
+        timeout: of each call; goes before the method's and the client's.
+        key: ordering key; goes before the method's `order_by`.
+        idempotency_key: under which the call has one effect; of one call, so make one in the block.
+    """
+    timeout_ms = None if timeout is None else timeout // timedelta(milliseconds=1)
+    token = OPTIONS.set(CallOptions(timeout_ms=timeout_ms, key=key, idempotency_key=idempotency_key))
+    try:
+        yield
+    finally:
+        OPTIONS.reset(token)

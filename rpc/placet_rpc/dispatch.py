@@ -1,0 +1,176 @@
+"""The server's half of a call: find the method, decode, run, encode. Knows no transport."""
+
+import asyncio
+import contextvars
+import inspect
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+from placet_rpc.codecs.codec import Codec
+from placet_rpc.context import CURRENT, CallContext
+from placet_rpc.contract import MethodSpec, ServiceSpec
+from placet_rpc.outcome import AT_LIMIT, FAULT, NO_SUCH_METHOD, OK, RAISED, UNFIT, Raised
+
+_log = logging.getLogger("placet_rpc.server")
+
+MAX_THREADS = 32
+MAX_WAITING_FOR_THREADS = 256
+
+
+class Answer(NamedTuple):
+    """What is sent back."""
+
+    status: int
+    body: bytes
+
+
+class Threads:
+    """The bounded pool in which plain `def` implementations run.
+
+    Args:
+        max_threads: that many run at a time.
+        max_waiting: that many more may wait; beyond it calls are refused.
+    """
+
+    def __init__(self, max_threads: int = MAX_THREADS, max_waiting: int = MAX_WAITING_FOR_THREADS) -> None:
+        self._limit = max_threads + max_waiting
+        self._taken = 0
+        self._pool = ThreadPoolExecutor(max_threads, thread_name_prefix="placet-rpc")
+
+    @property
+    def has_room(self) -> bool:
+        """True if a call may be given to the pool."""
+        return self._taken < self._limit
+
+    async def run(self, function: Callable[[], Any]) -> Any:
+        """Runs a function in a thread, in the caller's context; a thread can't be stopped, so it ends by itself."""
+        context = contextvars.copy_context()
+        self._taken += 1
+        future = asyncio.get_running_loop().run_in_executor(self._pool, context.run, function)
+        future.add_done_callback(self._done)
+        return await asyncio.shield(future)
+
+    def _done(self, future: asyncio.Future[Any]) -> None:
+        self._taken -= 1
+        if not future.cancelled():
+            future.exception()  # whoever waited has it; nobody may be left to ask
+
+    def close(self) -> None:
+        """Lets the threads end."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+class Operation:
+    """One method of one exposed service."""
+
+    __slots__ = ("_raises", "_run", "_threads", "function", "method", "service")
+
+    def __init__(
+        self, service: ServiceSpec, method: MethodSpec, function: Callable[..., Any], threads: Threads
+    ) -> None:
+        self.service, self.method, self.function = service, method, function
+        self._threads = threads
+        self._raises = service.options.raises
+        self._run: Callable[[Any], Awaitable[Any]] = (
+            self._run_async if inspect.iscoroutinefunction(function) else self._run_in_thread
+        )
+
+    async def answer(self, codec: Codec, body: bytes, context: CallContext) -> Answer:
+        """Runs one call from bytes to bytes; raises nothing but a cancellation."""
+        coding = self.method.coding(codec)
+        try:
+            arguments = coding.decode_arguments(body)
+        except ValueError as error:
+            return _encoded(codec, UNFIT, Raised(detail=f"the arguments don't fit the method's signature: {error}"))
+        if self._run == self._run_in_thread and not self._threads.has_room:
+            return _encoded(
+                codec, AT_LIMIT, Raised(detail="all threads of this server are busy, and enough calls wait")
+            )
+        token = CURRENT.set(context)
+        try:
+            result = await self._run(arguments)
+            return Answer(OK, coding.encode_result(result))
+        except self._raises as error:
+            return self._raised(codec, error)
+        except Exception as error:
+            _log.exception("%s.%s failed", self.service.key, self.method.name)
+            return _encoded(codec, FAULT, Raised(kind=type(error).__name__))
+        finally:
+            CURRENT.reset(token)
+
+    async def _run_async(self, arguments: Any) -> Any:
+        return await self.function(**_by_name(arguments))
+
+    async def _run_in_thread(self, arguments: Any) -> Any:
+        return await self._threads.run(lambda: self.function(**_by_name(arguments)))
+
+    def _raised(self, codec: Codec, error: Exception) -> Answer:
+        # The contract names the type that a caller knows, which may be a base of what was raised.
+        kind = next(kind for kind in self._raises if isinstance(error, kind))
+        try:
+            return _encoded(codec, RAISED, Raised(kind=kind.__name__, args=list(error.args), detail=str(error)))
+        except (TypeError, ValueError):
+            _log.exception("the args of %s can't be encoded", kind.__name__)
+            return _encoded(codec, FAULT, Raised(kind=kind.__name__))
+
+
+def _by_name(arguments: Any) -> dict[str, Any]:
+    return {name: getattr(arguments, name) for name in arguments.__struct_fields__}
+
+
+def _encoded(codec: Codec, status: int, raised: Raised) -> Answer:
+    return Answer(status, codec.encoder(Raised)(raised))
+
+
+class Operations:
+    """What a server offers, by service and method."""
+
+    def __init__(self, threads: Threads) -> None:
+        self._threads = threads
+        self.services: dict[str, ServiceSpec] = {}
+        self._operations: dict[tuple[str, str], Operation] = {}
+
+    def add(self, service: ServiceSpec, implementation: object) -> None:
+        """Offers an implementation.
+
+        Raises:
+            ValueError: the service is offered already.
+            TypeError: a method is missing, or its parameters are others.
+        """
+        if service.key in self.services:
+            raise ValueError(f"{service.key} is exposed already")
+        operations = {}
+        for method in service.methods.values():
+            function = getattr(implementation, method.name, None)
+            where = f"{type(implementation).__name__}.{method.name}"
+            if not callable(function):
+                raise TypeError(f"{where} is missing, but {service.key} has it")
+            _check_signature(where, function, method)
+            operations[service.key, method.name] = Operation(service, method, function, self._threads)
+        self.services[service.key] = service
+        self._operations.update(operations)
+
+    def find(self, service: str, method: str) -> Operation | None:
+        """Returns an operation, or None."""
+        return self._operations.get((service, method))
+
+    def missing(self, codec: Codec, service: str, method: str) -> Answer:
+        """Returns the answer to a call of what is not offered."""
+        detail = f"{service} has no method {method} here" if service in self.services else f"no {service} here"
+        return _encoded(codec, NO_SUCH_METHOD, Raised(detail=detail))
+
+    @property
+    def contracts(self) -> Mapping[str, str]:
+        """The contract hash of each service."""
+        return {key: service.contract_hash for key, service in self.services.items()}
+
+
+def _check_signature(where: str, function: Callable[..., Any], method: MethodSpec) -> None:
+    try:
+        inspect.signature(function).bind(**dict.fromkeys(method.names))
+    except TypeError as error:
+        raise TypeError(
+            f"{where} can't take the parameters of the interface ({', '.join(method.names)}): {error}"
+        ) from None

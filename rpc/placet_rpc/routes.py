@@ -1,0 +1,123 @@
+"""Routes: calls of methods to one endpoint, over TCP or HTTP."""
+
+import asyncio
+
+import msgspec
+
+from placet_rpc.codecs import JSON, Codec
+from placet_rpc.errors import CallRefused, CallTimeout, ProtocolViolation, Safety
+from placet_rpc.frames.call import CallHeader, encode_call
+from placet_rpc.http import HttpClient, HttpTarget, header_block
+from placet_rpc.invocation import Invocation
+from placet_rpc.outcome import MARK, OK, result_of
+from placet_rpc.tcp.client import TcpClient
+from placet_rpc.transport import Reply
+
+TIMEOUT_FIELD = "placet-time-left-ms"
+
+
+class TcpRoute:
+    """Calls to one endpoint over TCP; satisfies `Invoker`.
+
+    Args:
+        client: whose connection is used.
+        endpoint: such as `tcp://127.0.0.1:20880`.
+        codecs: the allow-list, the preferred first; the first that the server takes too is used.
+    """
+
+    def __init__(self, client: TcpClient, endpoint: str, codecs: tuple[Codec, ...]) -> None:
+        self.endpoint = endpoint
+        self._link = client.link(endpoint)
+        self._codecs = codecs
+        self._codec: Codec | None = None
+        self._chosen_of: object = None
+
+    @property
+    def is_available(self) -> bool:
+        """False while the server drains or can't be reached."""
+        return self._link.is_available
+
+    async def invoke(self, call: Invocation) -> object:
+        """Makes the call."""
+        link = self._link
+        peer = link.peer
+        if peer is None:
+            before = link.loop.time()
+            peer = await link.meet(call.timeout_ms)
+            call.timeout_ms -= int((link.loop.time() - before) * 1000)
+        if self._chosen_of is not peer:
+            self._codec = next((codec for codec in self._codecs if codec.name in peer.codecs), None)
+            self._chosen_of = peer
+        codec = self._codec
+        if codec is None:
+            message = (
+                f"the server takes {', '.join(peer.codecs)}, this client {', '.join(c.name for c in self._codecs)}"
+            )
+            raise CallRefused(message, reason="unknown_codec", push_back_ms=-1, endpoint=self.endpoint)
+        header = CallHeader(
+            service=call.service.key,
+            operation=call.method.name,
+            caller=call.caller,
+            key=call.key,
+            idempotency_key=call.idempotency_key,
+            traceparent=call.traceparent,
+            xid=call.xid,
+            attempt=call.attempt,
+            extra=call.extra,
+        )
+        body = call.method.coding(codec).encode_arguments(call.arguments)
+        future: asyncio.Future[Reply] = link.loop.create_future()
+        link.send(codec.number, encode_call(header), body, call.timeout_ms, future)
+        return result_of(call, codec, await future, self.endpoint)
+
+
+class HttpRoute:
+    """Calls to one endpoint over HTTP with JSON; satisfies `Invoker`.
+
+    Args:
+        client: whose connections are used.
+        endpoint: where the service is mounted, such as `http://127.0.0.1:8000/rpc`.
+    """
+
+    is_available = True
+
+    def __init__(self, client: HttpClient, endpoint: str) -> None:
+        self.endpoint = endpoint.rstrip("/")
+        self._client = client
+        self._targets: dict[tuple[str, str], HttpTarget] = {}
+
+    async def invoke(self, call: Invocation) -> object:
+        """Makes the call."""
+        name = (call.service.key, call.method.name)
+        target = self._targets.get(name)
+        if target is None:
+            url = f"{self.endpoint}/{name[0]}/{name[1]}"
+            target = self._targets[name] = self._client.target(url, headers=[("content-type", "application/json")])
+        if call.timeout_ms <= 0:
+            raise CallTimeout("no time left", safety=Safety.NOT_SENT, endpoint=self.endpoint)
+        body = call.method.coding(JSON).encode_arguments(call.arguments)
+        reply = await target.call(body, header_block(_fields(call)), timeout_ms=call.timeout_ms)
+        if reply.header(MARK.decode()) is None:
+            message = f"status {reply.status} from something that is no Placet service: is one mounted at this URL?"
+            raise ProtocolViolation(message, endpoint=self.endpoint)
+        return result_of(call, JSON, reply, self.endpoint)
+
+
+FIELD_NAMES = {
+    "caller": "placet-caller",
+    "key": "placet-key",
+    "idempotency_key": "idempotency-key",
+    "traceparent": "traceparent",
+    "xid": "placet-gid",
+}
+
+
+def _fields(call: Invocation) -> list[tuple[str, str]]:
+    fields = [(TIMEOUT_FIELD, str(call.timeout_ms)), ("placet-attempt", str(call.attempt))]
+    fields += [(field, getattr(call, name)) for name, field in FIELD_NAMES.items() if getattr(call, name)]
+    if call.extra:
+        fields.append(("placet-extra", msgspec.json.encode(call.extra).decode()))
+    return fields
+
+
+__all__ = ["FIELD_NAMES", "OK", "TIMEOUT_FIELD", "HttpRoute", "TcpRoute"]

@@ -1,0 +1,193 @@
+"""The server that service authors hold: expose implementations, over TCP and as an ASGI application.
+
+server = Server(tcp="127.0.0.1:20880")
+server.expose(Stock)(StockInMemory())
+async with server: ...
+"""
+
+import asyncio
+import ssl
+import time
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from types import TracebackType
+from typing import Self, TypeVar
+from uuid import uuid4
+
+from placet_rpc.codecs import Codec, find_codecs
+from placet_rpc.context import CallContext
+from placet_rpc.contract import service_of
+from placet_rpc.dispatch import MAX_THREADS, MAX_WAITING_FOR_THREADS, Operation, Operations, Threads
+from placet_rpc.frames import Fault
+from placet_rpc.frames.call import CallHeader, decode_call
+from placet_rpc.tcp.limits import TcpServerLimits
+from placet_rpc.tcp.server import GRACE, LINGER, Admit, Handler, TcpServer
+from placet_rpc.tcp.serving import IncomingCall
+
+_Service = TypeVar("_Service")
+
+
+class Server:
+    """Offers services.
+
+    Args:
+        tcp: `host:port` to listen on, port 0 for a free one; None: only `asgi` and the like.
+        codecs: the allow-list for TCP, by name.
+        tls: context of the TCP transport (`placet_rpc.tcp.server_tls`).
+        plain_text_beyond_loopback: allow other machines to connect without TLS.
+        limits: of the TCP transport.
+        max_threads: plain `def` implementations that run at a time.
+        max_waiting_for_threads: that many more may wait; beyond it calls are refused.
+        admit: looks at each TCP client's HELLO and certificate.
+        handlers: further requests that the TCP port takes, such as `{CODEC_HTTP: HttpCalls(app)}`.
+        app: this application's name.
+        instance_id: of this process; one is made if it is not given.
+    """
+
+    def __init__(
+        self,
+        *,
+        tcp: str | None = None,
+        codecs: Iterable[str] = ("msgpack", "json"),
+        tls: ssl.SSLContext | None = None,
+        plain_text_beyond_loopback: bool = False,
+        limits: TcpServerLimits | None = None,
+        max_threads: int = MAX_THREADS,
+        max_waiting_for_threads: int = MAX_WAITING_FOR_THREADS,
+        admit: Admit | None = None,
+        handlers: dict[int, Handler] | None = None,
+        app: str = "",
+        instance_id: str = "",
+    ) -> None:
+        self.app = app
+        self.instance_id = instance_id or uuid4().hex
+        self._threads = Threads(max_threads, max_waiting_for_threads)
+        self.operations = Operations(self._threads)
+        self._tcp = tcp
+        self._codecs = find_codecs(codecs)
+        self._tls = tls
+        self._plain = plain_text_beyond_loopback
+        self._limits = limits
+        self._admit = admit
+        self._handlers = handlers or {}
+        self.tcp_server: TcpServer | None = None
+
+    def expose(self, interface: Callable[..., _Service]) -> Callable[[_Service], None]:
+        """Offers an implementation: `server.expose(Stock)(StockImpl())`. mypy checks it against the interface.
+
+        Raises:
+            TypeError: the interface can't travel, or the implementation has not its methods and parameters.
+            ValueError: the service is offered already.
+        """
+        service = service_of(interface)
+
+        def offer(implementation: _Service) -> None:
+            self.operations.add(service, implementation)
+
+        return offer
+
+    @property
+    def endpoint(self) -> str:
+        """Where TCP clients connect, once started."""
+        if self._tcp is None or self.tcp_server is None:
+            raise RuntimeError("this server listens on no TCP port: give it tcp='host:port' and start it")
+        host = self._tcp.rpartition(":")[0]
+        return f"{'tcps' if self._tls is not None else 'tcp'}://{host}:{self.tcp_server.port}"
+
+    async def start(self) -> None:
+        """Listens.
+
+        Raises:
+            ValueError: the address is none, or is not loopback and there is no TLS.
+            OSError: it can't be listened on.
+        """
+        if self._tcp is None:
+            return
+        host, colon, port = self._tcp.rpartition(":")
+        if not colon or not port.isdigit():
+            raise ValueError(f"tcp={self._tcp!r} is no address: write host:port")
+        calls = {codec.number: MethodCalls(codec, self.operations) for codec in self._codecs}
+        server = TcpServer(
+            {**self._handlers, **calls},
+            limits=self._limits,
+            tls=self._tls,
+            plain_text_beyond_loopback=self._plain,
+            admit=self._admit,
+            app=self.app,
+            instance_id=self.instance_id,
+            codecs=[codec.name for codec in self._codecs],
+            contracts=self.operations.contracts,
+        )
+        await server.start(host.strip("[]"), int(port))
+        self.tcp_server = server
+
+    async def aclose(self, *, linger: timedelta = LINGER, grace: timedelta = GRACE) -> None:
+        """Drains and closes; see `TcpServer.aclose`."""
+        if self.tcp_server is not None:
+            await self.tcp_server.aclose(linger=linger, grace=grace)
+        self._threads.close()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose(linger=timedelta())
+
+
+class MethodCalls:
+    """Runs calls of methods that came over TCP in one codec; a handler of `TcpServer`."""
+
+    def __init__(self, codec: Codec, operations: Operations) -> None:
+        self._codec, self._operations = codec, operations
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def __call__(self, call: IncomingCall) -> None:
+        """Runs a call."""
+        try:
+            header = decode_call(call.frame.header)
+        except ValueError:
+            call.refuse(Fault.MALFORMED)
+            return
+        operation = self._operations.find(header.service, header.operation)
+        if operation is None:
+            answer = self._operations.missing(self._codec, header.service, header.operation)
+            call.respond(answer.status, b"", answer.body)
+            return
+        task = call.connection.loop.create_task(self._run(call, header, operation))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        detached = operation.method.options.detached
+
+        def leave(*, stop: bool) -> None:
+            # What is detached outlives its caller; a shutdown that has waited long enough ends it too.
+            if stop or not detached:
+                task.cancel()
+
+        call.when_gone = leave
+
+    async def _run(self, call: IncomingCall, header: CallHeader, operation: Operation) -> None:
+        left_ms = call.left_ms
+        if left_ms is not None and left_ms <= 0:
+            call.refuse(Fault.EXPIRED)
+            return
+        context = CallContext(
+            deadline_at=None if left_ms is None else time.monotonic() + left_ms / 1000,
+            caller=header.caller,
+            identity=call.connection.identity,
+            traceparent=header.traceparent,
+            xid=header.xid,
+            key=header.key,
+            idempotency_key=header.idempotency_key,
+            attempt=header.attempt,
+        )
+        try:
+            answer = await operation.answer(self._codec, call.frame.body, context)
+        except asyncio.CancelledError:
+            if not call.answered:
+                call.refuse(Fault.CANCELLED)
+            raise
+        if not call.answered:
+            call.respond(answer.status, b"", answer.body)
