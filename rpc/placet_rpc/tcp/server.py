@@ -159,10 +159,12 @@ class TcpServer:
             age = now - connection.made_at
             if now - connection.read_at > connection.silent_seconds and not connection.reading_paused:
                 connection.transport.abort()
-            elif age > connection.max_age_seconds + limits.age_grace.total_seconds() and connection.is_taking:
-                connection.stop_taking(GoAway.AGE)
-            elif age > connection.max_age_seconds and not connection.warned:
-                connection.warn(GoAway.AGE)
+            elif connection.warned_at is None:
+                if age > connection.max_age_seconds:
+                    connection.warn(GoAway.AGE)
+            elif now - connection.warned_at > limits.age_grace.total_seconds() and connection.is_taking:
+                if not self.is_draining:  # then `aclose` says when
+                    connection.stop_taking(GoAway.AGE)
         self._timer = self.loop.call_later(TICK_SECONDS, self._tick)
 
     async def _wait_closed(self, seconds: float) -> bool:

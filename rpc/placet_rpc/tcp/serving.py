@@ -100,7 +100,7 @@ class ServerConnection(WritingProtocol):
         self.made_at = self.read_at = server.loop.time()
         self.silent_seconds = server.limits.hello_timeout.total_seconds()
         self.max_age_seconds = server.limits.max_age.total_seconds() * random.uniform(0.9, 1.1)  # noqa: S311 - spreads
-        self.warned = False
+        self.warned_at: float | None = None
         self.last_served_id = REQUEST_ID_MAX
         self.identity: tuple[str, ...] = ()
         self.client_address: tuple[str, int] | None = None
@@ -194,7 +194,7 @@ class ServerConnection(WritingProtocol):
 
     def warn(self, reason: GoAway) -> None:
         """Tells the client to go elsewhere; requests are still taken."""
-        self.warned = True
+        self.warned_at = self.loop.time()
         self.channel.go_away(REQUEST_ID_MAX, reason)
         self.flush_soon()
 
