@@ -3,6 +3,7 @@
 app.mount("/rpc", asgi_app(server))
 """
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, NamedTuple
@@ -18,6 +19,8 @@ from placet_rpc.server import Server
 MAX_BODY_BYTES = 8 * 1024 * 1024
 TIME_LEFT_MAX_MS = 86_400_000
 TOO_LARGE = 413
+CALLER_LEFT = 499
+"""Sent to nobody: for logs, as in nginx."""
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -26,6 +29,7 @@ HttpFields = Iterable[tuple[bytes, bytes]]
 
 _CONTENT_TYPE = (b"content-type", b"application/json")
 _MARKED = (MARK, b"1")
+MARKED_JSON = [_CONTENT_TYPE, _MARKED]
 
 
 class HttpAnswer(NamedTuple):
@@ -36,14 +40,33 @@ class HttpAnswer(NamedTuple):
     body: bytes
 
 
-async def answer_http(server: Server, service: str, method: str, fields: HttpFields, body: bytes) -> HttpAnswer:
-    """Runs one call that came over HTTP."""
+async def answer_http(
+    server: Server, service: str, method: str, fields: HttpFields, body: bytes, receive: Receive
+) -> HttpAnswer:
+    """Runs one call that came over HTTP; one whose caller closes the connection is stopped, unless it is detached."""
     operation = server.operations.find(service, method)
     if operation is None:
         answer = server.operations.missing(JSON, service, method)
-    else:
-        answer = await operation.answer(JSON, body or b"{}", _context(fields))
-    return HttpAnswer(answer.status, [_CONTENT_TYPE, _MARKED], answer.body)
+        return HttpAnswer(answer.status, MARKED_JSON, answer.body)
+    work = asyncio.create_task(operation.answer(JSON, body or b"{}", _context(fields)))
+    if operation.method.options.detached:
+        answer = await asyncio.shield(work)
+        return HttpAnswer(answer.status, MARKED_JSON, answer.body)
+    leaving = asyncio.create_task(_left(receive))
+    try:
+        await asyncio.wait((work, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            return HttpAnswer(CALLER_LEFT, [_MARKED], b"")
+        answer = work.result()
+        return HttpAnswer(answer.status, MARKED_JSON, answer.body)
+    finally:
+        for task in (work, leaving):
+            task.cancel()
+
+
+async def _left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def _context(fields: HttpFields) -> CallContext:
@@ -83,7 +106,7 @@ class MethodApp:
             detail = b'{"detail":"methods of services are called with POST"}'
             answer = HttpAnswer(405, [_CONTENT_TYPE, _MARKED, (b"allow", b"POST")], detail)
         else:
-            answer = await answer_http(self._server, service, method, scope["headers"], body)
+            answer = await answer_http(self._server, service, method, scope["headers"], body, receive)
         length = (b"content-length", b"%d" % len(answer.body))
         await send({"type": "http.response.start", "status": answer.status, "headers": [*answer.fields, length]})
         await send({"type": "http.response.body", "body": answer.body})
@@ -109,7 +132,7 @@ async def read_bounded(receive: Receive, max_bytes: int) -> bytes | None:
 def too_large(max_bytes: int) -> HttpAnswer:
     """Returns the answer to a body over the limit."""
     body = msgspec.json.encode(Raised(detail=f"a request may have {max_bytes} bytes"))
-    return HttpAnswer(TOO_LARGE, [_CONTENT_TYPE, _MARKED], body)
+    return HttpAnswer(TOO_LARGE, MARKED_JSON, body)
 
 
 def asgi_app(server: Server, *, max_body_bytes: int = MAX_BODY_BYTES) -> MethodApp:

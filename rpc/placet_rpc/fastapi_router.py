@@ -11,7 +11,8 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from placet_rpc.asgi import MAX_BODY_BYTES, HttpAnswer, answer_http, read_bounded, too_large
+from placet_rpc.asgi import MARKED_JSON, MAX_BODY_BYTES, HttpAnswer, answer_http, read_bounded, too_large
+from placet_rpc.codecs import JSON
 from placet_rpc.contract import MethodSpec, ServiceSpec, schema_of
 from placet_rpc.outcome import AT_LIMIT, FAULT, RAISED, UNFIT, Raised
 from placet_rpc.server import Server
@@ -39,7 +40,18 @@ def service_router(server: Server, *, max_body_bytes: int = MAX_BODY_BYTES) -> A
                 response_class=Response,
                 openapi_extra=_described(method),
             )
+        # What a service of another version is asked for must be told apart from a wrong URL: nothing ran.
+        missing = _missing(server, service)
+        router.add_api_route(f"/{service.key}/{{method}}", missing, methods=["POST"], include_in_schema=False)
     return router
+
+
+def _missing(server: Server, service: ServiceSpec) -> Callable[[str], Awaitable[Response]]:
+    async def missing(method: str) -> Response:
+        answer = server.operations.missing(JSON, service.key, method)
+        return _response(HttpAnswer(answer.status, MARKED_JSON, answer.body))
+
+    return missing
 
 
 def _endpoint(
@@ -49,7 +61,8 @@ def _endpoint(
         body = await read_bounded(request.receive, max_body_bytes)
         if body is None:
             return _response(too_large(max_body_bytes))
-        return _response(await answer_http(server, service.key, method.name, request.headers.raw, body))
+        fields = request.headers.raw
+        return _response(await answer_http(server, service.key, method.name, fields, body, request.receive))
 
     return endpoint
 

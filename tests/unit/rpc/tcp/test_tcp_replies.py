@@ -31,7 +31,9 @@ def make_app() -> FastAPI:
     return app
 
 
-@pytest.mark.parametrize("path", ["/debit/try?x=1&y=%20", "/debit/confirm", "/debit/c%C3%A4", "/nowhere", "/debit/fail"])
+@pytest.mark.parametrize(
+    "path", ["/debit/try?x=1&y=%20", "/debit/confirm", "/debit/c%C3%A4", "/nowhere", "/debit/fail"]
+)
 async def test_a_route_answers_over_tcp_as_over_http(path, serve_tcp, tcp_client):
     """Status, body and fields of a FastAPI route are what the same request gets by HTTP."""
     app = make_app()
