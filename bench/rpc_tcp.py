@@ -244,7 +244,8 @@ def run_all(options: argparse.Namespace) -> None:
             for name in ("calls_per_second", "client_us", "server_us")
         }
         print(
-            f"{kind:9} {options.in_flight:4d} callers  {best:7.0f} calls/s best  {middle['calls_per_second']:7.0f} median"
+            f"{kind:9} {options.in_flight:4d} callers  {best:7.0f} calls/s best"
+            f"  {middle['calls_per_second']:7.0f} median"
             f"   CPU per call: client {middle['client_us']:6.1f} us  server {middle['server_us']:6.1f} us"
         )
 

@@ -41,7 +41,7 @@ class HttpAnswer(NamedTuple):
 
 
 async def answer_http(
-    server: Server, service: str, method: str, fields: HttpFields, body: bytes, receive: Receive
+    server: Server, service: str, method: str, *, fields: HttpFields, body: bytes, receive: Receive
 ) -> HttpAnswer:
     """Runs one call that came over HTTP; one whose caller closes the connection is stopped, unless it is detached."""
     operation = server.operations.find(service, method)
@@ -106,7 +106,9 @@ class MethodApp:
             detail = b'{"detail":"methods of services are called with POST"}'
             answer = HttpAnswer(405, [_CONTENT_TYPE, _MARKED, (b"allow", b"POST")], detail)
         else:
-            answer = await answer_http(self._server, service, method, scope["headers"], body, receive)
+            answer = await answer_http(
+                self._server, service, method, fields=scope["headers"], body=body, receive=receive
+            )
         length = (b"content-length", b"%d" % len(answer.body))
         await send({"type": "http.response.start", "status": answer.status, "headers": [*answer.fields, length]})
         await send({"type": "http.response.body", "body": answer.body})

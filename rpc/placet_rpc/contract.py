@@ -181,7 +181,12 @@ def _arguments(where: str, parameters: list[inspect.Parameter], hints: Mapping[s
             fields.append((parameter.name, hints[parameter.name], parameter.default))
     try:
         return msgspec.defstruct(
-            f"Arguments of {where}", fields, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, gc=False
+            f"Arguments of {where.rpartition('.')[2]}",
+            fields,
+            kw_only=True,
+            forbid_unknown_fields=True,
+            omit_defaults=True,
+            gc=False,
         )
     except TypeError as error:
         raise TypeError(f"{where}: {error}") from None

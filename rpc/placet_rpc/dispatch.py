@@ -94,7 +94,7 @@ class Operation:
             return Answer(OK, coding.encode_result(result))
         except self._raises as error:
             return self._raised(codec, error)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a method may raise anything; its caller gets a typed fault
             _log.exception("%s.%s failed", self.service.key, self.method.name)
             return _encoded(codec, FAULT, Raised(kind=type(error).__name__))
         finally:

@@ -10,7 +10,7 @@
     ├── CallRefused                NOT_EXECUTED         the server says that it did not run it; `reason` says why
     ├── CallCancelled              UNKNOWN              the server ended it before it was done
     ├── ReplyTooLarge              UNKNOWN | EXECUTED   the reply passed a size limit; EXECUTED if the server says so
-    ├── RemoteFault                EXECUTED             the remote method failed in a way that its contract does not name
+    ├── RemoteFault                EXECUTED             the method raised what its contract does not name
     ├── ReplyUnreadable            EXECUTED             it ran, and its result is not what the contract says
     └── ProtocolViolation          UNKNOWN              what came back is not a reply of the protocol
 

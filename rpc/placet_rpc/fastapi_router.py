@@ -62,7 +62,9 @@ def _endpoint(
         if body is None:
             return _response(too_large(max_body_bytes))
         fields = request.headers.raw
-        return _response(await answer_http(server, service.key, method.name, fields, body, request.receive))
+        return _response(
+            await answer_http(server, service.key, method.name, fields=fields, body=body, receive=request.receive)
+        )
 
     return endpoint
 

@@ -13,8 +13,9 @@ from placet_rpc.transport import Reply
 
 
 class InprocRoute:
-    """Calls to a server in this process; satisfies `Invoker`. Arguments and results are encoded and decoded again,
-    so nothing is shared and nothing passes that would not pass a wire.
+    """Calls to a server in this process; satisfies `Invoker`.
+
+    Arguments and results are encoded and decoded again: nothing is shared, nothing passes that would not pass a wire.
     """
 
     endpoint = "inproc:"

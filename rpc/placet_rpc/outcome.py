@@ -1,5 +1,4 @@
-"""What a server says of a call of a method, as statuses of HTTP, and what a client makes of them; the same on every
-transport.
+"""What a server says of a call of a method, as statuses of HTTP, and what a client makes of them.
 
     200 the result · 404 no such service or method · 409 an exception of the contract · 422 the arguments don't fit
     429 at a limit · 500 an exception outside of the contract

@@ -43,10 +43,6 @@ MAY_BE_FRAGMENTED = frozenset((int(Kind.REQUEST), int(Kind.RESPONSE), int(Kind.O
 
 MORE_FRAGMENTS = 0x01
 """Another frame with the same request id carries the rest of the body; the map comes with the first one."""
-IDEMPOTENT = 0x02
-"""The caller may send this request again after an unknown outcome."""
-RETRY = 0x04
-"""This is not the first attempt."""
 
 
 class GoAway(enum.IntEnum):
@@ -61,7 +57,7 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         kind: see `Kind`.
-        flags: see `MORE_FRAGMENTS` and what follows it.
+        flags: see `MORE_FRAGMENTS`.
         codec: how map-free content is encoded, see `placet_rpc.codecs`; 0 for control frames.
         request_id: of the request that it belongs to.
         time: see the module's text.

@@ -53,8 +53,8 @@ def split_url(url: str, schemes: Collection[str] = ("http", "https")) -> tuple[O
         schemes: those allowed; all but http and https need a port.
 
     Raises:
-        ValueError: not an absolute URL of one of the schemes, or it has userinfo, a fragment, or a character that must be
-            percent-encoded. The message does not repeat the URL's query.
+        ValueError: not an absolute URL of one of the schemes, or it has userinfo, a fragment, or a character that must
+            be percent-encoded. The message does not repeat the URL's query.
     """
     # urlsplit drops CR, LF and tab silently, so they are refused before it sees them.
     if _NOT_VISIBLE.search(url):

@@ -132,7 +132,7 @@ class HttpCalls:
         request = TcpHotRequest(call, header, self._maps)
         try:
             handler(cast("HotRequest", request))
-        except Exception:
+        except Exception:  # noqa: BLE001 - as over HTTP, the fault is logged and answered with 500
             _log.exception("Exception in the handler of a hot request")
             if not call.answered:
                 request.respond(500, b"Internal Server Error", b"content-type: text/plain; charset=utf-8\r\n")
@@ -163,7 +163,7 @@ class AsgiCall:
         call.when_gone = self._leave
         try:
             await self._app(self._scope(), self._receive, self._send)
-        except Exception:
+        except Exception:  # noqa: BLE001 - as over HTTP, the fault is logged and answered with 500
             _log.exception("Exception in ASGI application")
         if not call.answered:
             fields = encode_reply(ReplyHeader({b"content-type": b"text/plain; charset=utf-8"}))

@@ -162,9 +162,10 @@ class TcpServer:
             elif connection.warned_at is None:
                 if age > connection.max_age_seconds:
                     connection.warn(GoAway.AGE)
-            elif now - connection.warned_at > limits.age_grace.total_seconds() and connection.is_taking:
-                if not self.is_draining:  # then `aclose` says when
-                    connection.stop_taking(GoAway.AGE)
+            elif self.is_draining or not connection.is_taking:
+                continue  # `aclose` says when, or it was said
+            elif now - connection.warned_at > limits.age_grace.total_seconds():
+                connection.stop_taking(GoAway.AGE)
         self._timer = self.loop.call_later(TICK_SECONDS, self._tick)
 
     async def _wait_closed(self, seconds: float) -> bool:

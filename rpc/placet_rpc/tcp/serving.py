@@ -163,7 +163,7 @@ class ServerConnection(WritingProtocol):
         if self._is_done:
             self.finish()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """Tells those who run requests that nobody waits."""
         self.server.forget(self)
         for call in tuple(self.active.values()):

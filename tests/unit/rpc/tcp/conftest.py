@@ -5,6 +5,7 @@ import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from typing import Self
 
 import pytest
 
@@ -90,7 +91,7 @@ class CuttingProxy:
         self.url = ""
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def __aenter__(self) -> "CuttingProxy":
+    async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
         self.url = f"tcp://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
         return self
