@@ -4,7 +4,8 @@
 
 150 bytes each way. grpcio and aiohttp are measured where they are installed (dependency group `bench`); both speak to
 the least server that there is: grpcio to its own aio server, HTTP clients to a protocol with a constant answer. CPU is
-read from the processes themselves. `tcp` is a target as the coordinator uses it, one future per call.
+read from the processes themselves. `tcp` is a target as the
+coordinator uses it, one future per call; `tcp-typed` a proxy and an `async def` implementation.
 """
 
 import argparse
@@ -20,14 +21,17 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import rpc_http
 import uvloop
 from rpc_http import BODY, FIELDS, RESULT
 
+from placet_contract.service import service
 from placet_rpc import HttpClient
+from placet_rpc.client import Client
 from placet_rpc.frames import CODEC_HTTP
+from placet_rpc.server import Server
 from placet_rpc.tcp import HttpCalls, TcpClient, TcpServer
 
 Call = Callable[[], Awaitable[Any]]
@@ -36,6 +40,24 @@ Call = Callable[[], Awaitable[Any]]
 def fields() -> bytes:
     return FIELDS.fill("t-0123456789", "a", "confirm", 1, 10_000, 1_790_000_000_000, 1_790_000_000_123)
 
+
+@service("debit")
+class Debit(Protocol):
+    """The typed contender's service."""
+
+    async def confirm(self, gid: str, amount: int, note: str) -> str:
+        """Answers with a constant."""
+
+
+class DebitAtOnce:
+    """Its implementation."""
+
+    async def confirm(self, gid: str, amount: int, note: str) -> str:  # noqa: ARG002 - a no-op
+        """Answers with a constant."""
+        return NOTE
+
+
+NOTE = "y" * 109
 
 # -- servers ---------------------------------------------------------------------------------------------------
 
@@ -53,6 +75,14 @@ async def serve_tcp() -> int:
     server = TcpServer({CODEC_HTTP: calls})
     await server.start()
     return server.port
+
+
+async def serve_typed() -> int:
+    server = Server(tcp="127.0.0.1:0")
+    server.expose(Debit)(DebitAtOnce())
+    await server.start()
+    assert server.tcp_server is not None
+    return server.tcp_server.port
 
 
 async def serve_http() -> int:
@@ -83,7 +113,7 @@ KEPT: list[object] = []
 
 
 async def serve(kind: str) -> None:
-    starts = {"tcp": serve_tcp, "http": serve_http, "grpcio": serve_grpcio}
+    starts = {"tcp": serve_tcp, "typed": serve_typed, "http": serve_http, "grpcio": serve_grpcio}
     print(await starts[kind](), flush=True)
     await asyncio.get_running_loop().create_future()
 
@@ -105,6 +135,12 @@ async def tcp_bare_call(port: int, stack: AsyncExitStack) -> Call:
 
 async def tcp_asgi_call(port: int, stack: AsyncExitStack) -> Call:
     return await tcp_call(port, stack, "/asgi")
+
+
+async def typed_call(port: int, stack: AsyncExitStack) -> Call:
+    client = await stack.enter_async_context(Client(f"tcp://127.0.0.1:{port}", app="bench"))
+    debit = client.reference(Debit)
+    return lambda: debit.confirm("t-0123456789", 30, NOTE)
 
 
 async def http_call(port: int, stack: AsyncExitStack) -> Call:
@@ -147,6 +183,7 @@ KINDS: dict[str, tuple[str, str, Callable[[int, AsyncExitStack], Awaitable[Call]
     "tcp": ("tcp", "msgspec", tcp_call, 1),
     "tcp-bare": ("tcp", "msgspec", tcp_bare_call, 1),
     "tcp-asgi": ("tcp", "msgspec", tcp_asgi_call, 1),
+    "tcp-typed": ("typed", "msgspec", typed_call, 1),
     "http": ("http", "httptools", http_call, 1),
     "aiohttp": ("http", "aiohttp", aiohttp_call, 0.3),
     "httpx2": ("http", "httpx2", httpx2_call, 0.05),

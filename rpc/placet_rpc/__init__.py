@@ -1,4 +1,14 @@
-"""Placet's built-in RPC. Today: the HTTP/1.1 client that the coordinator's dispatch and the SDK call through.
+"""Placet's built-in RPC: services as typed proxies, and HTTP requests over HTTP/1.1 or one multiplexed TCP connection.
+
+Services (`client`, `server`, `placet_contract.service`; over TCP, HTTP + JSON, or in process):
+
+    server = Server(tcp="127.0.0.1:20880")
+    server.expose(Stock)(StockInMemory())
+    async with server, Client(server.endpoint, app="order") as client:
+        await client.reference(Stock).reserve("A1", 2)
+
+HTTP requests; over TCP (`placet_rpc.tcp`) the same with `TcpClient` and `tcp://` URLs, answered by the routes that
+`TcpServer({CODEC_HTTP: HttpCalls(app, routes=hot)})` runs in process:
 
     async with HttpClient(limits=HttpLimits(max_connections=64), allow=policy) as client:
         # one call by hand
