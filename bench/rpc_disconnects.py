@@ -23,7 +23,7 @@ from placet_rpc.frames import CODEC_HTTP
 from placet_rpc.tcp import HttpCalls, TcpClient, TcpLimits, TcpServer
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from unit.rpc.tcp.conftest import CuttingProxy  # noqa: E402 - the tests' own saboteur
+from unit.rpc.tcp.conftest import CuttingProxy
 
 
 class Books:

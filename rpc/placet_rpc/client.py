@@ -12,10 +12,11 @@ import threading
 from collections.abc import Callable, Coroutine, Iterable
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 from placet_rpc.codecs import find_codecs
 from placet_rpc.contract import service_of
+from placet_rpc.extension import find_extension
 from placet_rpc.http import HttpClient
 from placet_rpc.inproc import InprocRoute
 from placet_rpc.invocation import Invoker
@@ -29,13 +30,27 @@ _Service = TypeVar("_Service")
 
 TIMEOUT = timedelta(seconds=3)
 
+TRANSPORTS = "placet.rpc.transports"
+"""Group of entry points for further schemes: `factory(to, *, app, codecs, tls, token) -> OtherTransport`."""
+TRANSPORT_SPI_VERSION = 1
+_BUILTIN = {"tcp": TcpClient, "tcps": TcpClient, "http": HttpClient, "https": HttpClient}
+
+
+class OtherTransport(Invoker, Protocol):
+    """A transport that an installed package offers under a scheme of its own."""
+
+    async def aclose(self, wait: timedelta) -> None:
+        """Closes its connections; calls under way get the time to end."""
+        ...
+
 
 class Client:
     """Calls services, from one event loop.
 
     Args:
-        to: `tcp://host:port`, `tcps://host:port`, `http(s)://host/path` where services are mounted, a `Server` in
-            this process, or an `Invoker` of your own (a cluster, a chain of filters).
+        to: `tcp://host:port`, `tcps://host:port`, `http(s)://host/path` where services are mounted, a URL of a scheme
+            that an installed package offers (`TRANSPORTS`), a `Server` in this process, or an `Invoker` of your own
+            (a cluster, a chain of filters).
         app: this application's name.
         timeout: of calls whose method says none.
         codecs: the allow-list for TCP, by name, the preferred first.
@@ -61,6 +76,7 @@ class Client:
         self._timeout_ms = timeout // timedelta(milliseconds=1)
         self.tcp: TcpClient | None = None
         self.http: HttpClient | None = None
+        self._other: OtherTransport | None = None
         if isinstance(to, Server):
             self.invoker: Invoker = InprocRoute(to)
         elif not isinstance(to, str):
@@ -68,6 +84,9 @@ class Client:
         elif to.startswith(("http://", "https://")):
             self.http = HttpClient(tls=tls)
             self.invoker = HttpRoute(self.http, to)
+        elif not to.startswith(("tcp://", "tcps://")):
+            transport = find_extension(TRANSPORTS, to.partition("://")[0], _BUILTIN, TRANSPORT_SPI_VERSION)
+            self.invoker = self._other = transport(to, app=app, codecs=find_codecs(codecs), tls=tls, token=token)
         else:
             allowed = find_codecs(codecs)
             self.tcp = TcpClient(
@@ -101,6 +120,8 @@ class Client:
             await self.tcp.aclose(wait)
         if self.http is not None:
             await self.http.aclose(wait)
+        if self._other is not None:
+            await self._other.aclose(wait)
 
     async def __aenter__(self) -> Self:
         return self
