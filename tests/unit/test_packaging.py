@@ -32,7 +32,7 @@ def declared() -> list[Requirement]:
     groups = [
         metadata["project"]["dependencies"],
         *metadata["project"]["optional-dependencies"].values(),
-        *metadata["dependency-groups"].values(),
+        metadata["dependency-groups"]["dev"],  # `make lock` locks no other group; `bench` is installed by hand
     ]
     requirements = [Requirement(text) for group in groups for text in group]
     return [requirement for requirement in requirements if requirement.name != "placet"]
