@@ -13,7 +13,6 @@ from placet.errors import (
     CommitRefused,
     Conflict,
     CoordinatorError,
-    CoordinatorRefused,
     OutcomeUnknown,
     PlacetError,
     TransactionClosed,
@@ -23,11 +22,14 @@ from placet_contract.limits import REASON_TEXT_LENGTH_MAX
 from placet_contract.transactions import BeginRequest, BranchRequest, TransactionReply
 from placet_contract.vocabulary import Status
 
-ABORT_SECONDS = 5.0
-"""How long an abort is repeated; after that the coordinator's own timeout aborts."""
+ABORT_SECONDS_MAX = 5.0
+"""How long an abort is repeated at most; after that the coordinator's own timeout aborts."""
 
-COMMIT_SECONDS_MIN = 1.0
-"""How long a commit is repeated at least, however late the block is left."""
+DECISION_SECONDS_MIN = 1.0
+"""How long a decision is repeated at least, however late the block is left."""
+
+LOOK_SECONDS = 5.0
+"""How long it takes at most to learn what an earlier run has committed."""
 
 _COMMITTED = frozenset({Status.COMMITTING, Status.COMMITTED})
 _ABORTED = frozenset({Status.ABORTING, Status.ABORTED})
@@ -115,8 +117,9 @@ class OwnTransaction:
             reply = await self._patience.until_answered(
                 lambda timeout: self._coordinator.begin(request, timeout=timeout)
             )
-        except CoordinatorRefused:
-            self._needs_abort = False  # not begun by us: the gid may even be another transaction's
+        except CoordinatorError as error:
+            # Not begun by us: nothing was written, or the gid is another transaction's, which is not ours to abort.
+            self._needs_abort = error.maybe_written
             raise
         self._begun = True
         self.node = reply.node
@@ -139,7 +142,7 @@ class OwnTransaction:
 
     async def _meet_commit(self, branches: list[BranchRequest]) -> None:
         # An earlier run committed: its tries are repeated for their answers, which the barriers kept; no new branch.
-        view = await Patience(ABORT_SECONDS).until_answered(
+        view = await Patience(LOOK_SECONDS).until_answered(
             lambda timeout: self._coordinator.get(self.gid, timeout=timeout)
         )
         self._begun = True
@@ -167,7 +170,7 @@ class OwnTransaction:
             raise
 
     async def _commit(self) -> None:
-        patience = Patience(max(self.seconds_left, COMMIT_SECONDS_MIN))
+        patience = Patience(max(self.seconds_left, DECISION_SECONDS_MIN))
         try:
             reply = await patience.until_answered(lambda timeout: self._coordinator.commit(self.gid, timeout=timeout))
         except Conflict as error:
@@ -191,7 +194,7 @@ class OwnTransaction:
 
     async def _abort(self, error: BaseException) -> str | None:
         try:
-            await Patience(ABORT_SECONDS).until_answered(
+            await Patience(min(max(self.seconds_left, DECISION_SECONDS_MIN), ABORT_SECONDS_MAX)).until_answered(
                 lambda timeout: self._coordinator.abort(self.gid, reason_text=_reason_text(error), timeout=timeout)
             )
         except Conflict:

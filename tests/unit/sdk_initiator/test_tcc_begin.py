@@ -10,6 +10,7 @@ from placet.client import Client
 from placet.errors import Aborted, ContentDiffers, CoordinatorRefused, CoordinatorUnavailable, TransactionClosed
 
 from .conftest import LOST, Answer, announce, done, paths, problem, transaction
+from .views import view
 
 
 async def call_all(tx, *targets):
@@ -141,7 +142,7 @@ async def test_register_after_the_decision_raises_aborted_and_sends_no_try(place
 async def test_a_repeated_run_of_a_committed_gid_gets_the_same_answers(placet, coordinator, shop):
     """Begin says committed: the tries are repeated for their answers, and nothing new is registered."""
     coordinator.on("/v1/transactions", lambda request: transaction(request, "committed", 200))
-    coordinator.on("GET /v1/transactions/t-1", Answer(200, committed_view("t-1", "1", "2")))
+    coordinator.on("GET /v1/transactions/t-1", Answer(200, view("t-1", "committed", {"1": None, "2": None})))
     async with placet.tcc("order", gid="t-1") as tx:
         assert await tx.call("shop/a") == {"price": 5}
         assert await tx.call("shop/b") == {"price": 5}
@@ -152,7 +153,7 @@ async def test_a_repeated_run_of_a_committed_gid_gets_the_same_answers(placet, c
 async def test_a_repeated_run_of_a_committed_gid_may_not_add_a_branch(placet, coordinator, shop):
     """A try of an unregistered branch would never be confirmed or cancelled, so it is not sent."""
     coordinator.on("/v1/transactions", lambda request: transaction(request, "committed", 200))
-    coordinator.on("GET /v1/transactions/t-1", Answer(200, committed_view("t-1", "1")))
+    coordinator.on("GET /v1/transactions/t-1", Answer(200, view("t-1", "committed", {"1": None})))
     with pytest.raises(TransactionClosed, match="without branch 2"):
         async with placet.tcc("order", gid="t-1") as tx:
             await tx.call("shop/a")
@@ -181,24 +182,3 @@ async def test_two_clients_of_one_process_do_not_mix(coordinator, shop):
         gids.append(tx.gid)
     assert gids == sorted(gids)
     assert {gid[14] for gid in gids} == {"7"}
-
-
-def committed_view(gid, *branch_ids):
-    branches = [{"branch_id": name, "target": "shop/x", "status": "confirmed", "payload": None} for name in branch_ids]
-    nothing = dict.fromkeys(
-        ("name", "key", "parent", "reason", "reason_text", "attention", "decided_at", "paused_at", "timeout_ms")
-    )
-    return nothing | {
-        "gid": gid,
-        "pattern": "tcc",
-        "status": "committed",
-        "heuristic": False,
-        "version": 3,
-        "created_at": "2026-01-01T00:00:00Z",
-        "finished_at": "2026-01-01T00:00:01Z",
-        "next_attempt_at": None,
-        "drive": False,
-        "node": "n1",
-        "branches": branches,
-        "attempts": [],
-    }

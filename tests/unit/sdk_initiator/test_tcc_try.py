@@ -12,7 +12,7 @@ import pytest
 
 from placet.errors import BranchOutcomeUnknown, Rejected, ResultMismatch, TransactionClosed
 
-from .conftest import HUNG, LOST, Answer, announce, done, problem
+from .conftest import HUNG, LOST, Answer, announce, done, problem, transaction
 
 
 class Hold(pydantic.BaseModel):
@@ -153,12 +153,11 @@ async def test_service_without_an_instance_is_unknown_and_named(placet, coordina
     assert len(coordinator.sent("/abort")) == 1
 
 
-async def test_the_blocks_own_exception_stays_even_if_the_abort_is_lost(placet, coordinator, monkeypatch):
+async def test_the_blocks_own_exception_stays_even_if_the_abort_is_lost(placet, coordinator):
     """What went wrong while aborting is a note of it, never in its place."""
-    monkeypatch.setattr("placet.own.ABORT_SECONDS", 0.3)
     coordinator.on("/abort", LOST)
     with pytest.raises(ZeroDivisionError) as caught:
-        async with placet.tcc("order") as tx:
+        async with placet.tcc("order", timeout=0.5) as tx:
             await tx.call("shop/hold")
             1 / 0  # noqa: B018 - raises
     assert "the coordinator aborts it at its timeout" in caught.value.__notes__[0]
@@ -178,7 +177,7 @@ async def test_cancelled_block_aborts_without_holding_the_cancellation_up(placet
     """The abort goes out in the background."""
     shop.on("/try", HUNG)
     hold = asyncio.Event()
-    coordinator.on("/abort", Answer(cut=True, after=hold))
+    coordinator.on("/abort", Answer(cut=True, after=hold), lambda request: transaction(request, "aborting"))
 
     async def order():
         async with placet.tcc("order") as tx:
@@ -191,6 +190,7 @@ async def test_cancelled_block_aborts_without_holding_the_cancellation_up(placet
         await task
     await coordinator.has("/abort")
     hold.set()
+    await coordinator.has("/abort", 2)
 
 
 async def test_call_after_the_block_is_refused(placet, shop):
