@@ -95,7 +95,7 @@ class OwnTransaction:
         Raises:
             CommitRefused: the block was clean, but a branch has no successful try; it is aborted.
             Aborted: the other decision won.
-            OutcomeUnknown: no answer to the commit.
+            OutcomeUnknown: no answer to the commit, or cancelled while it was asked for; then the asking goes on.
         """
         if not planned:
             return
@@ -163,11 +163,8 @@ class OwnTransaction:
         try:
             await asyncio.shield(commit)
         except asyncio.CancelledError as error:
-            error.add_note(
-                f"cancelled while global transaction {self.gid} was being committed: its outcome is not known here, "
-                f"ask with wait({self.gid!r})"
-            )
-            raise
+            # Passed on as it is, a timeout around the block would make it a TimeoutError, which reads as a failure.
+            raise OutcomeUnknown(self.gid) from error
 
     async def _commit(self) -> None:
         patience = Patience(max(self.seconds_left, DECISION_SECONDS_MIN))
@@ -187,7 +184,7 @@ class OwnTransaction:
         if not self._needs_abort:
             return
         abort = self._background.start(self._abort(error))
-        if isinstance(error, asyncio.CancelledError):
+        if isinstance(error, asyncio.CancelledError | GeneratorExit):
             return  # whoever cancels does not want to wait, and nobody needs this answer
         if (note := await asyncio.shield(abort)) is not None:
             error.add_note(note)

@@ -99,12 +99,13 @@ class TccBlock:
 
     Leaving raises:
         Aborted: the transaction was aborted: nothing of it will stay.
-        OutcomeUnknown: the commit's answer never came: ask with `wait(gid)`.
+        OutcomeUnknown: the commit's answer never came, or the task was cancelled while it was waited for: ask with
+            `wait(gid)`.
         CommitRefused: the block was clean, but a planned branch has no successful try; it is aborted.
 
     An exception from the block is raised as it is; what went wrong while aborting stands in its notes. If leaving is
-    cancelled during the commit, the commit is still repeated in the background until it is answered or timed out, and
-    the outcome counts as unknown.
+    cancelled during the commit, `asyncio.timeout` included, `OutcomeUnknown` takes the cancellation's place, and the
+    commit is still repeated in the background until it is answered or timed out.
     """
 
     def __init__(self, home: OwnTransaction | JoinedTransaction, branches: Branches) -> None:

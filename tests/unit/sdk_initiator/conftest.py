@@ -2,9 +2,8 @@
 
 import asyncio
 import json
-from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -53,6 +52,11 @@ class Answer:
 
 LOST = Answer(cut=True)
 HUNG = Answer(hang=True)
+
+
+def held(answer: Answer, until: asyncio.Event) -> Answer:
+    """The same answer, held back until the event."""
+    return replace(answer, after=until)
 
 
 def problem(status: int, slug: str, **members: Any) -> Answer:
@@ -209,10 +213,3 @@ def paths(*servers: Server) -> list[str]:
     """What came in, over all servers in order of arrival: the last word of each path."""
     every = sorted((request for server in servers for request in server.requests), key=lambda request: request.at)
     return [request.path.partition("?")[0].rsplit("/", 1)[-1] for request in every]
-
-
-def count(words: list[str]) -> dict[str, int]:
-    counted: dict[str, int] = defaultdict(int)
-    for word in words:
-        counted[word] += 1
-    return dict(counted)

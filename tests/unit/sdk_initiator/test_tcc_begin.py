@@ -9,7 +9,7 @@ import pytest
 from placet.client import Client
 from placet.errors import Aborted, ContentDiffers, CoordinatorRefused, CoordinatorUnavailable, TransactionClosed
 
-from .conftest import LOST, Answer, announce, done, paths, problem, transaction
+from .conftest import LOST, Answer, announce, done, held, paths, problem, transaction
 from .views import view
 
 
@@ -97,10 +97,6 @@ async def test_branches_that_come_during_a_begin_wait_for_it(placet, coordinator
         assert coordinator.sent("/branches") == []
         hold.set()
     assert [len(request.body["branches"]) for request in coordinator.sent("/branches")] == [2]
-
-
-def held(answer, event):
-    return Answer(answer.status, answer.body, after=event)
 
 
 async def test_payloads_too_large_for_one_request_are_spread(placet, coordinator):

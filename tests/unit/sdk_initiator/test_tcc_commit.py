@@ -9,7 +9,7 @@ import pytest
 
 from placet.errors import Aborted, CommitRefused, OutcomeUnknown
 
-from .conftest import HUNG, LOST, Answer, paths, problem, transaction
+from .conftest import HUNG, LOST, Answer, held, paths, problem, transaction
 
 
 def committing(request):
@@ -123,8 +123,8 @@ async def test_block_left_after_its_timeout_still_asks_once(placet, coordinator)
     assert len(coordinator.sent("/commit")) == 1
 
 
-async def test_cancelled_commit_goes_on_in_the_background_and_says_so(placet, coordinator):
-    """The caller learns by the cancellation's note that it must ask; the decision still reaches the coordinator."""
+async def test_cancelled_commit_is_an_unknown_outcome_and_goes_on_in_the_background(placet, coordinator):
+    """Whoever is cancelled while leaving the block must ask; the decision still reaches the coordinator."""
     answered = asyncio.Event()
     coordinator.on("/commit", Answer(cut=True, after=answered), committing)
 
@@ -135,11 +135,22 @@ async def test_cancelled_commit_goes_on_in_the_background_and_says_so(placet, co
     task = asyncio.create_task(order())
     await coordinator.has("/commit")
     task.cancel()
-    with pytest.raises(asyncio.CancelledError) as caught:
+    with pytest.raises(OutcomeUnknown) as caught:
         await task
-    assert "wait('t-1')" in caught.value.__notes__[0]
+    assert caught.value.gid == "t-1"
     answered.set()
     await coordinator.has("/commit", 2)
+
+
+async def test_timeout_around_the_block_does_not_make_a_commit_look_failed(placet, coordinator):
+    """A TimeoutError would read as a failure; what is true is that the outcome is not known."""
+    answered = asyncio.Event()
+    coordinator.on("/commit", lambda request: held(committing(request), answered))
+    with pytest.raises(OutcomeUnknown):
+        async with asyncio.timeout(None) as limit, placet.tcc("order") as tx:
+            await tx.call("shop/hold")
+            limit.reschedule(asyncio.get_running_loop().time() + 0.1)
+    answered.set()
 
 
 async def test_swallowed_failure_of_a_call_is_not_committed(placet, coordinator, shop):
