@@ -56,6 +56,7 @@ def configure_logs(*, log_format: str, level: str) -> None:
     root.setLevel(level.upper())
     # Its start and stop lines repeat ours; its errors are wanted.
     logging.getLogger("uvicorn.error").setLevel("WARNING")
+    logging.getLogger("alembic").setLevel("WARNING")
 
 
 def blank_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

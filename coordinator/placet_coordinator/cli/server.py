@@ -1,0 +1,134 @@
+"""`placet server`: the coordinator behind uvicorn, on one event loop, drained when it is asked to stop."""
+
+import asyncio
+import gc
+import socket
+import sys
+
+import structlog
+import uvicorn
+import uvloop
+from sqlalchemy.exc import SQLAlchemyError
+
+from placet_coordinator.api.entrance import HotLane
+from placet_coordinator.bootstrap import Node, running
+from placet_coordinator.config import (
+    DEFAULT_DATABASE_URL,
+    TOKEN_LENGTH_ADVISED,
+    Settings,
+    SettingsRefused,
+    load_settings,
+)
+from placet_coordinator.observability.logs import configure_logs
+from placet_coordinator.observability.metrics import build_version
+from placet_coordinator.ports.store import StoreError
+from placet_coordinator.store.factory import DriverMissing
+from placet_migrations import UpgradeBusy
+from placet_rpc.http.fast_lane import fast_lane
+
+KEEP_ALIVE_S = 65
+"""Longer than the idle time of common clients and proxies (60 s), so that it is they who close an idle connection."""
+BACKLOG = 2_048
+GC_THRESHOLDS = (20_000, 20, 50)
+"""Young collections at every 20,000 allocations instead of 700: nearly everything here dies by its reference count."""
+
+_log = structlog.get_logger("placet.server")
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, which tells the node to drain before it stops accepting."""
+
+    def __init__(self, config: uvicorn.Config, node: Node) -> None:
+        super().__init__(config)
+        self._node = node
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Drain: `/readyz` says 503, waiters are answered, then connections end as their requests do."""
+        self._node.drain()
+        await super().shutdown(sockets)
+
+
+def serve(*, host: str | None, port: int | None, database_url: str | None, migrate: bool) -> int:
+    """Serve until a signal; return the exit code."""
+    try:
+        settings = load_settings(host=host, port=port, database_url=database_url)
+    except SettingsRefused as refused:
+        return _refused(str(refused))
+    configure_logs(log_format=settings.log_format, level=settings.log_level)
+    try:
+        listener = _bound(settings)
+    except OSError as error:
+        return _refused(
+            f"{settings.host} port {settings.port} can't be bound: {error.strerror or error}; "
+            "stop what listens there, or choose another by --port"
+        )
+    settings = settings.model_copy(update={"port": listener.getsockname()[1]})
+    with listener, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        try:
+            runner.run(_served(settings, listener, migrate=migrate))
+        except (StoreError, DriverMissing, UpgradeBusy, ValueError) as error:
+            return _refused(str(error))
+        except SQLAlchemyError as error:
+            return _refused(f"the schema can't be brought up: {error.__cause__ or error}; run: placet doctor")
+        except KeyboardInterrupt:
+            return 0  # raised again by uvicorn, once everything is stopped
+    return 0
+
+
+async def _served(settings: Settings, listener: socket.socket, *, migrate: bool) -> None:
+    _say_what_is_unusual(settings)
+    async with running(settings, migrate=migrate) as node:
+        config = uvicorn.Config(
+            node.app,
+            http=fast_lane(HotLane(node.app.lane).routes),
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            backlog=BACKLOG,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=max(1, round(settings.drain.total_seconds())),
+        )
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
+        server = _Server(config, node)
+        _log.info(
+            "serving",
+            url=settings.base_url,
+            database=settings.shown_database_url,
+            node=settings.node_name,
+            version=build_version(),
+        )
+        await server.serve(sockets=[listener])
+        _log.info("stopped serving: the last writes, then the lease")
+
+
+def _say_what_is_unusual(settings: Settings) -> None:
+    if settings.database_url.get_secret_value() == DEFAULT_DATABASE_URL:
+        _log.info("PLACET_DATABASE_URL is not set: the state is kept in ./placet.db")
+    if any(len(token) < TOKEN_LENGTH_ADVISED for token in settings.tokens):
+        _log.warning(f"a token of PLACET_SERVER_TOKENS is shorter than {TOKEN_LENGTH_ADVISED} characters: guessable")
+
+
+def _bound(settings: Settings) -> socket.socket:
+    """Take the port before anything else, but let nobody in yet: connections are refused until calls are served."""
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _refused(why: str) -> int:
+    for line in why.splitlines():
+        sys.stderr.write(f"placet server: {line}\n")
+    return 1
