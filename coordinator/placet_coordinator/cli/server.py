@@ -2,8 +2,11 @@
 
 import asyncio
 import gc
+import signal
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import structlog
 import uvicorn
@@ -32,6 +35,9 @@ BACKLOG = 2_048
 GC_THRESHOLDS = (20_000, 20, 50)
 """Young collections at every 20,000 allocations instead of 700: nearly everything here dies by its reference count."""
 
+_INTERRUPTED = 130
+_STOPPING = (signal.SIGINT, signal.SIGTERM)
+
 _log = structlog.get_logger("placet.server")
 
 
@@ -41,6 +47,22 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, node: Node) -> None:
         super().__init__(config)
         self._node = node
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Turn SIGINT and SIGTERM into a stop, and no more than that.
+
+        uvicorn's own raises the signal once more when it has stopped, which would end the process before the last
+        writes are made and the lease is released. A second signal, while that goes on, ends it at once.
+        """
+        loop = asyncio.get_running_loop()
+        for number in _STOPPING:
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in _STOPPING:
+                loop.remove_signal_handler(number)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Drain: `/readyz` says 503, waiters are answered, then connections end as their requests do."""
@@ -71,7 +93,7 @@ def serve(*, host: str | None, port: int | None, database_url: str | None, migra
         except SQLAlchemyError as error:
             return _refused(f"the schema can't be brought up: {error.__cause__ or error}; run: placet doctor")
         except KeyboardInterrupt:
-            return 0  # raised again by uvicorn, once everything is stopped
+            return _INTERRUPTED
     return 0
 
 
@@ -103,7 +125,8 @@ async def _served(settings: Settings, listener: socket.socket, *, migrate: bool)
             version=build_version(),
         )
         await server.serve(sockets=[listener])
-        _log.info("stopped serving: the last writes, then the lease")
+        _log.info("stopped serving; making the last writes durable")
+    _log.info("stopped: the lease is released")
 
 
 def _say_what_is_unusual(settings: Settings) -> None:
