@@ -9,21 +9,14 @@ from urllib.parse import urlencode
 
 import msgspec
 
+from placet.coordinator_answer import failure_of, transaction_of, value_of
 from placet.duration import Duration, duration_ms
-from placet.errors import (
-    Conflict,
-    ContentDiffers,
-    CoordinatorError,
-    CoordinatorOverloaded,
-    CoordinatorRefused,
-    CoordinatorUnavailable,
-    TransactionNotFound,
-)
+from placet.errors import CoordinatorOverloaded, CoordinatorUnavailable
 from placet.loop_http import LoopHttp
-from placet_contract import problems
+from placet.node_addresses import NodeAddresses
 from placet_contract.ids import matches_branch_id, matches_gid
 from placet_contract.limits import FINISHED_GIDS_MAX, LIST_LIMIT, WAIT_MS_MAX
-from placet_contract.problems import Problem
+from placet_contract.nodes import HealthReply, NodePage
 from placet_contract.services import InstanceRequest, ServicePage, ServiceView
 from placet_contract.transactions import (
     AbortRequest,
@@ -36,28 +29,18 @@ from placet_contract.transactions import (
     TransactionReply,
     TransactionView,
 )
-from placet_rpc import HttpLimits, Reply, RpcError, header_block
+from placet_rpc import NO_HEADERS, HeaderBlock, HttpLimits, Reply, RpcError, header_block
 
 TIMEOUT = timedelta(seconds=5)
 """Time of one attempt, unless the caller says otherwise."""
 
-RETRY_AFTER_DEFAULT = timedelta(seconds=1)
-RETRY_AFTER_MAX = timedelta(seconds=60)
-_OVERLOADED_STATUS = 503
+_HEALTH_TIMEOUT = timedelta(seconds=2)
 _PAGE_REPLY_BYTES = 64 * 1024 * 1024
 
 T = TypeVar("T")
 
 _encode = msgspec.json.Encoder().encode
-_decode_problem = msgspec.json.Decoder(Problem).decode
-_decode_transaction = msgspec.json.Decoder(TransactionReply).decode
 _EMPTY = b"{}"
-_REFUSALS: dict[str, type[CoordinatorRefused]] = {
-    problems.NOT_FOUND: TransactionNotFound,
-    problems.CONFLICT: Conflict,
-    problems.CONTENT_DIFFERS: ContentDiffers,
-}
-_TRANSIENT = frozenset({problems.UNAVAILABLE, problems.INTERNAL})
 
 
 class Coordinator:
@@ -65,7 +48,8 @@ class Coordinator:
 
     Every method raises `CoordinatorOverloaded` (nothing was written), `CoordinatorUnavailable` (`maybe_written` says
     whether it may have been) or `CoordinatorRefused` (a repeat gives the same answer). An answer that is not the
-    coordinator's own, such as a proxy's error page, counts as unavailable.
+    coordinator's own, such as a proxy's error page, counts as unavailable. Where a method takes `node`, the node that
+    began the transaction by its reply, the call goes there if that node is known to answer, else to `url`.
 
     Args:
         url: the coordinator's base URL.
@@ -79,6 +63,7 @@ class Coordinator:
             fields.append(("authorization", f"Bearer {token}"))
         self._headers = header_block(fields)
         self._http = LoopHttp(HttpLimits(max_reply_bytes=_PAGE_REPLY_BYTES))
+        self._addresses = NodeAddresses(self.url, self.nodes, self._health_at)
 
     async def __aenter__(self) -> Self:
         return self
@@ -88,16 +73,23 @@ class Coordinator:
 
     async def aclose(self) -> None:
         """Closes the connections; calls under way end as unavailable."""
+        await self._addresses.aclose()
         await self._http.aclose()
 
     async def begin(
-        self, request: BeginRequest, *, wait: Duration | None = None, timeout: Duration = TIMEOUT
+        self,
+        request: BeginRequest,
+        *,
+        wait: Duration | None = None,
+        node: str | None = None,
+        timeout: Duration = TIMEOUT,
     ) -> TransactionReply:
         """Begins a transaction. With a gid in the request it may be repeated: the same content is begun once.
 
         Args:
             request: the plan.
             wait: hold the answer until the transaction is finished, or this has passed.
+            node: where it is repeated, the node that began it.
             timeout: time for the answer, on top of `wait`.
 
         Raises:
@@ -105,10 +97,11 @@ class Coordinator:
             ContentDiffers: the gid is taken by another plan.
         """
         path, extra_ms = _waiting("/v1/transactions", wait)
-        return await self._transaction(path, _encode(request), extra_ms + duration_ms(timeout, "timeout"), request.gid)
+        timeout_ms = extra_ms + duration_ms(timeout, "timeout")
+        return await self._transaction(path, _encode(request), timeout_ms, request.gid, node)
 
     async def register(
-        self, gid: str, branches: Sequence[BranchRequest], *, timeout: Duration = TIMEOUT
+        self, gid: str, branches: Sequence[BranchRequest], *, node: str | None = None, timeout: Duration = TIMEOUT
     ) -> TransactionReply:
         """Registers branches durably; repeatable with the same content.
 
@@ -117,9 +110,11 @@ class Coordinator:
             ContentDiffers: a branch_id is taken by another branch.
         """
         body = _encode(RegisterRequest(list(branches)))
-        return await self._transaction(_path(gid, "/branches"), body, duration_ms(timeout, "timeout"), gid)
+        return await self._transaction(_path(gid, "/branches"), body, duration_ms(timeout, "timeout"), gid, node)
 
-    async def commit(self, gid: str, *, wait: Duration | None = None, timeout: Duration = TIMEOUT) -> TransactionReply:
+    async def commit(
+        self, gid: str, *, wait: Duration | None = None, node: str | None = None, timeout: Duration = TIMEOUT
+    ) -> TransactionReply:
         """Decides to commit; repeatable.
 
         Raises:
@@ -127,10 +122,16 @@ class Coordinator:
             TransactionNotFound: no such gid.
         """
         path, extra_ms = _waiting(_path(gid, "/commit"), wait)
-        return await self._transaction(path, _EMPTY, extra_ms + duration_ms(timeout, "timeout"), gid)
+        return await self._transaction(path, _EMPTY, extra_ms + duration_ms(timeout, "timeout"), gid, node)
 
     async def abort(
-        self, gid: str, *, reason_text: str | None = None, wait: Duration | None = None, timeout: Duration = TIMEOUT
+        self,
+        gid: str,
+        *,
+        reason_text: str | None = None,
+        wait: Duration | None = None,
+        node: str | None = None,
+        timeout: Duration = TIMEOUT,
     ) -> TransactionReply:
         """Decides to abort; repeatable. An unknown gid is recorded as aborted, so that a late begin is refused.
 
@@ -139,7 +140,7 @@ class Coordinator:
         """
         path, extra_ms = _waiting(_path(gid, "/abort"), wait)
         body = _encode(AbortRequest(reason_text))
-        return await self._transaction(path, body, extra_ms + duration_ms(timeout, "timeout"), gid)
+        return await self._transaction(path, body, extra_ms + duration_ms(timeout, "timeout"), gid, node)
 
     async def get(self, gid: str, *, timeout: Duration = TIMEOUT) -> TransactionView:
         """Returns the whole transaction, with branches, failed or slow attempts, and its timeline.
@@ -184,7 +185,7 @@ class Coordinator:
             raise ValueError(f"finished takes at most {FINISHED_GIDS_MAX} gids, not {len(gids)}: ask in pages")
         body = _encode(FinishedRequest(list(gids)))
         reply = await self._send("POST", "/v1/transactions/finished", body, duration_ms(timeout, "timeout"))
-        return _decode(reply, FinishedReply)
+        return value_of(reply, FinishedReply)
 
     async def announce(
         self, service: str, instance_id: str, request: InstanceRequest, *, timeout: Duration = TIMEOUT
@@ -206,68 +207,43 @@ class Coordinator:
         """Returns the announced services and how many live instances each has."""
         return await self._read("/v1/services", ServicePage, timeout)
 
+    async def nodes(self, *, timeout: Duration = TIMEOUT) -> NodePage:
+        """Returns the coordinator's processes, and whether each lives."""
+        return await self._read("/v1/nodes", NodePage, timeout)
+
     async def _read(self, path: str, kind: type[T], timeout: Duration) -> T:
-        return _decode(await self._send("GET", path, b"", duration_ms(timeout, "timeout")), kind)
+        return value_of(await self._send("GET", path, b"", duration_ms(timeout, "timeout")), kind)
 
-    async def _transaction(self, path: str, body: bytes, timeout_ms: int, gid: str | None) -> TransactionReply:
-        reply = await self._send("POST", path, body, timeout_ms)
+    async def _transaction(
+        self, path: str, body: bytes, timeout_ms: int, gid: str | None, node: str | None
+    ) -> TransactionReply:
+        base_url = self._addresses.url_of(node)
         try:
-            said = _decode_transaction(reply.body)
-        except msgspec.MsgspecError as error:
-            raise _not_ours(reply) from error
-        if gid is not None and said.gid != gid:
-            raise _not_ours(reply)
-        return said
+            return transaction_of(await self._send("POST", path, body, timeout_ms, base_url), gid)
+        except (CoordinatorUnavailable, CoordinatorOverloaded):
+            self._addresses.failed(base_url)
+            raise
 
-    async def _send(self, method: str, path: str, body: bytes, timeout_ms: int) -> Reply:
-        target = self._http.get().target(self.url + path, method=method)
+    async def _send(self, method: str, path: str, body: bytes, timeout_ms: int, base_url: str | None = None) -> Reply:
+        url = (base_url or self.url) + path
+        return await self._call(method, url, body, self._headers, timeout_ms)
+
+    async def _health_at(self, base_url: str) -> HealthReply:
+        # Without the token: who answers there is not known yet.
+        timeout_ms = duration_ms(_HEALTH_TIMEOUT, "timeout")
+        return value_of(await self._call("GET", f"{base_url}/healthz", b"", NO_HEADERS, timeout_ms), HealthReply)
+
+    async def _call(self, method: str, url: str, body: bytes, headers: HeaderBlock, timeout_ms: int) -> Reply:
+        target = self._http.get().target(url, method=method)
         try:
-            reply = await target.call(body, self._headers, timeout_ms=timeout_ms)
+            reply = await target.call(body, headers, timeout_ms=timeout_ms)
         except RpcError as error:
             raise CoordinatorUnavailable(
                 f"no answer from the coordinator: {error}", maybe_written=not error.safety.repeatable
             ) from error
         if 200 <= reply.status < 300:  # noqa: PLR2004 - RFC 9110's successful answers
             return reply
-        raise _failure(reply)
-
-
-def _failure(reply: Reply) -> CoordinatorError:
-    """Returns what an answer other than 2xx says. Only a problem of a known type is the coordinator's word."""
-    try:
-        said = _decode_problem(reply.body)
-    except msgspec.MsgspecError:
-        return _not_ours(reply)
-    slug = problems.slug_of(said.type)
-    if reply.status == _OVERLOADED_STATUS and slug == problems.OVERLOADED:
-        wait = _retry_after(reply)
-        return CoordinatorOverloaded(f"the coordinator is overloaded: repeat after {wait}", retry_after=wait)
-    if reply.status >= 500 or slug in _TRANSIENT:  # noqa: PLR2004 - RFC 9110's server errors
-        return CoordinatorUnavailable(f"the coordinator answers {reply.status}: {said.title}", maybe_written=True)
-    if not said.type.startswith(problems.TYPE_BASE):
-        return _not_ours(reply)
-    return _REFUSALS.get(slug, CoordinatorRefused)(said)
-
-
-def _not_ours(reply: Reply) -> CoordinatorUnavailable:
-    return CoordinatorUnavailable(
-        f"HTTP {reply.status} with a body that is not the coordinator's: is there a proxy, and is PLACET_URL right?",
-        maybe_written=True,
-    )
-
-
-def _retry_after(reply: Reply) -> timedelta:
-    text = reply.header("retry-after") or ""
-    if not text.isdecimal():  # the date form needs a clock in agreement with the server's
-        return RETRY_AFTER_DEFAULT
-    return min(timedelta(seconds=min(int(text), 3_600)), RETRY_AFTER_MAX)
-
-
-def _decode(reply: Reply, kind: type[T]) -> T:
-    try:
-        return msgspec.json.decode(reply.body, type=kind)
-    except msgspec.MsgspecError as error:
-        raise _not_ours(reply) from error
+        raise failure_of(reply)
 
 
 def _path(gid: str, rest: str) -> str:

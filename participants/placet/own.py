@@ -129,7 +129,7 @@ class OwnTransaction:
         if self._patience is None:
             raise AssertionError("registered before begun")
         await self._patience.until_answered(
-            lambda timeout: self._coordinator.register(self.gid, branches, timeout=timeout)
+            lambda timeout: self._coordinator.register(self.gid, branches, node=self.node, timeout=timeout)
         )
 
     async def _look_at(self, reply: TransactionReply, branches: list[BranchRequest]) -> None:
@@ -169,7 +169,9 @@ class OwnTransaction:
     async def _commit(self) -> None:
         patience = Patience(max(self.seconds_left, DECISION_SECONDS_MIN))
         try:
-            reply = await patience.until_answered(lambda timeout: self._coordinator.commit(self.gid, timeout=timeout))
+            reply = await patience.until_answered(
+                lambda timeout: self._coordinator.commit(self.gid, node=self.node, timeout=timeout)
+            )
         except Conflict as error:
             if error.problem.transaction_status in {None, *_ABORTED}:
                 raise _aborted(self.gid, error) from error
@@ -190,9 +192,12 @@ class OwnTransaction:
             error.add_note(note)
 
     async def _abort(self, error: BaseException) -> str | None:
+        patience = Patience(min(max(self.seconds_left, DECISION_SECONDS_MIN), ABORT_SECONDS_MAX))
         try:
-            await Patience(min(max(self.seconds_left, DECISION_SECONDS_MIN), ABORT_SECONDS_MAX)).until_answered(
-                lambda timeout: self._coordinator.abort(self.gid, reason_text=_reason_text(error), timeout=timeout)
+            await patience.until_answered(
+                lambda timeout: self._coordinator.abort(
+                    self.gid, reason_text=_reason_text(error), node=self.node, timeout=timeout
+                )
             )
         except Conflict:
             return f"global transaction {self.gid} could not be aborted: it was committed before"

@@ -123,7 +123,7 @@ class Run:
     async def _wait(self, patience: Patience, timeout: timedelta) -> TransactionReply:
         # Begin is repeatable and holds its answer: a wait without polling.
         wait = max(0.001, min(WAIT_SECONDS, patience.seconds_left))
-        return await self._coordinator.begin(self._request, wait=wait, timeout=timeout)
+        return await self._coordinator.begin(self._request, wait=wait, node=self.node, timeout=timeout)
 
 
 async def wait_until_finished(coordinator: Coordinator, gid: str, seconds: float) -> TransactionView:

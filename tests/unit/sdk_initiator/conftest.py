@@ -210,6 +210,7 @@ def announce(coordinator: Server, **services: list[Server]) -> None:
 
 
 def paths(*servers: Server) -> list[str]:
-    """What came in, over all servers in order of arrival: the last word of each path."""
+    """What came in, over all servers in order of arrival: the last word of each path, without the look for nodes."""
     every = sorted((request for server in servers for request in server.requests), key=lambda request: request.at)
-    return [request.path.partition("?")[0].rsplit("/", 1)[-1] for request in every]
+    words = (request.path.partition("?")[0].rsplit("/", 1)[-1] for request in every)
+    return [word for word in words if word != "nodes"]
