@@ -31,6 +31,8 @@ Make it inside the event loop that uses it; close it with `aclose(wait)`. `clien
 """
 
 from placet_rpc.errors import (
+    BreakerOpen,
+    BroadcastFailed,
     CallCancelled,
     CallRefused,
     CallTimeout,
@@ -38,6 +40,7 @@ from placet_rpc.errors import (
     ConnectFailed,
     ConnectionLost,
     LimitReached,
+    NoInstance,
     ProtocolViolation,
     RemoteFault,
     ReplyTooLarge,
@@ -64,6 +67,8 @@ __all__ = [
     "NO_HEADERS",
     "Address",
     "AllowAddresses",
+    "BreakerOpen",
+    "BroadcastFailed",
     "CallCancelled",
     "CallRefused",
     "CallTimeout",
@@ -78,6 +83,7 @@ __all__ = [
     "HttpLimits",
     "HttpTarget",
     "LimitReached",
+    "NoInstance",
     "ProtocolViolation",
     "RemoteFault",
     "Reply",

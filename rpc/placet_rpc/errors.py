@@ -4,13 +4,21 @@
     ├── ConnectFailed              NOT_SENT             no connection could be opened
     │   └── TargetRefused          NOT_SENT             our own policy forbids the address that the name resolved to
     ├── LimitReached               NOT_SENT             a named limit of this client is reached; `limit` says which
+    ├── NoInstance                 NOT_SENT             no instance of the service is known, or all are drained
+    ├── BreakerOpen                NOT_SENT             the method failed too often; it is left alone for a while
     ├── ClientClosed               NOT_SENT | UNKNOWN   the client was closed before | after the request was written
     ├── CallTimeout                NOT_SENT | UNKNOWN   time was up before | after the request was written
     ├── ConnectionLost             UNKNOWN              the connection ended before the reply was whole
     ├── CallRefused                NOT_EXECUTED         the server says that it did not run it; `reason` says why
+    │   ├── KeyReused              NOT_EXECUTED         another request was made under this idempotency key
+    │   └── OutOfOrder             NOT_EXECUTED         an earlier call of its ordering key has not come
+    ├── CallOngoing                UNKNOWN              an earlier request with this idempotency key is still running
+    ├── OutcomeLost                UNKNOWN              the same, but nobody will ever know how it ended
+    ├── CallRepeated               EXECUTED             a call with this place in the order was taken before
     ├── CallCancelled              UNKNOWN              the server ended it before it was done
     ├── ReplyTooLarge              UNKNOWN | EXECUTED   the reply passed a size limit; EXECUTED if the server says so
     ├── RemoteFault                EXECUTED             the method raised what its contract does not name
+    ├── BroadcastFailed            the gravest of all   a call to all instances failed on too many of them
     ├── ReplyUnreadable            EXECUTED             it ran, and its result is not what the contract says
     └── ProtocolViolation          UNKNOWN              what came back is not a reply of the protocol
 
@@ -51,9 +59,11 @@ class RpcError(Exception):
 
     Attributes:
         code: a stable word for logs, metrics and comparison, one per class.
+        attempts: how often the call was sent or tried to; more than one only behind a cluster strategy.
     """
 
     code = "rpc_error"
+    attempts = 1
 
     def __init__(self, message: str, *, safety: Safety, endpoint: str = "") -> None:
         super().__init__(message, safety, endpoint)
@@ -105,6 +115,29 @@ class LimitReached(RpcError):
         self.limit = limit
 
 
+class NoInstance(RpcError):
+    """No instance of the service is known, all of them are drained, or the wanted one is gone. NOT_SENT."""
+
+    code = "no_instance"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, safety=Safety.NOT_SENT)
+
+
+class BreakerOpen(RpcError):
+    """The method failed so often that it is left alone for a while. NOT_SENT.
+
+    Attributes:
+        retry_after_ms: when calls are let through again, to see how it is.
+    """
+
+    code = "breaker_open"
+
+    def __init__(self, message: str, *, retry_after_ms: int) -> None:
+        super().__init__(message, safety=Safety.NOT_SENT)
+        self.retry_after_ms = retry_after_ms
+
+
 class ClientClosed(RpcError):
     """The client was closed: NOT_SENT if the request had not been written yet, else UNKNOWN."""
 
@@ -146,6 +179,67 @@ class CallRefused(RpcError):
         self.push_back_ms = push_back_ms
 
 
+class KeyReused(CallRefused):
+    """Another request, with another method or other arguments, was made under this idempotency key. NOT_EXECUTED.
+
+    The remedy is a key of its own for each effect that is wanted.
+    """
+
+    code = "key_reused"
+
+    def __init__(self, message: str, *, endpoint: str = "") -> None:
+        super().__init__(message, reason=self.code, push_back_ms=-1, endpoint=endpoint)
+
+
+class OutOfOrder(CallRefused):
+    """An earlier call of the same ordering key did not come in time. NOT_EXECUTED."""
+
+    code = "out_of_order"
+
+    def __init__(self, message: str, *, push_back_ms: int = 0, endpoint: str = "") -> None:
+        super().__init__(message, reason=self.code, push_back_ms=push_back_ms, endpoint=endpoint)
+
+
+class CallOngoing(RpcError):
+    """An earlier request with the same idempotency key is still running. UNKNOWN: this one was not run, that one may.
+
+    Asking again with the same key is safe, and brings that one's answer in the end.
+
+    Attributes:
+        retry_after_ms: how long the server asks to wait before that.
+    """
+
+    code = "ongoing"
+
+    def __init__(self, message: str, *, retry_after_ms: int = 0, endpoint: str = "") -> None:
+        super().__init__(message, safety=Safety.UNKNOWN, endpoint=endpoint)
+        self.retry_after_ms = retry_after_ms
+
+
+class OutcomeLost(RpcError):
+    """Whoever ran the request with this idempotency key was stopped before it could keep the answer. UNKNOWN for good.
+
+    Only the effect itself can tell: look for it, then go on with another key.
+    """
+
+    code = "outcome_lost"
+
+    def __init__(self, message: str, *, endpoint: str = "") -> None:
+        super().__init__(message, safety=Safety.UNKNOWN, endpoint=endpoint)
+
+
+class CallRepeated(RpcError):
+    """The server took a call with this sequence number of its ordering key before, and keeps no answers. EXECUTED.
+
+    Callers that want the answer of a call whose reply was lost give it an idempotency key.
+    """
+
+    code = "repeated"
+
+    def __init__(self, message: str, *, endpoint: str = "") -> None:
+        super().__init__(message, safety=Safety.EXECUTED, endpoint=endpoint)
+
+
 class CallCancelled(RpcError):
     """The server ended the request before it was done, as when it is shut down. UNKNOWN."""
 
@@ -181,6 +275,24 @@ class RemoteFault(RpcError):
     def __init__(self, message: str, *, kind: str = "", endpoint: str = "") -> None:
         super().__init__(message, safety=Safety.EXECUTED, endpoint=endpoint)
         self.kind = kind
+
+
+class BroadcastFailed(RpcError):
+    """A call to all instances failed on more of them than its policy allows. EXECUTED if it ran on any of them.
+
+    Attributes:
+        failures: by instance id, what it raised.
+        succeeded: ids of the instances that answered.
+    """
+
+    code = "broadcast_failed"
+
+    def __init__(self, message: str, *, failures: dict[str, Exception], succeeded: tuple[str, ...]) -> None:
+        known = [error.safety if isinstance(error, RpcError) else Safety.EXECUTED for error in failures.values()]
+        known += [Safety.EXECUTED for _ in succeeded[:1]]
+        super().__init__(message, safety=max(known, key=list(Safety).index))
+        self.failures = failures
+        self.succeeded = succeeded
 
 
 class ReplyUnreadable(RpcError):

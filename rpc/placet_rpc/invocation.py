@@ -21,6 +21,9 @@ class Invocation(msgspec.Struct, kw_only=True):
         traceparent: W3C trace context.
         xid: the global transaction that it belongs to.
         attempt: counted from 1.
+        instance: the only one that the call may go to, by its id; empty: whichever the balancer picks. In an attempt
+            the one that it goes to.
+        idempotent: may be repeated after an unknown outcome.
         extra: of filters and policies, for their other half at the server.
     """
 
@@ -34,6 +37,8 @@ class Invocation(msgspec.Struct, kw_only=True):
     traceparent: str = ""
     xid: str = ""
     attempt: int = 1
+    instance: str = ""
+    idempotent: bool = False
     extra: dict[str, str] = {}
 
 

@@ -45,6 +45,7 @@ class CallMaker:
                 idempotency_key=options.idempotency_key or "",
                 traceparent=context.traceparent,
                 xid=context.xid,
+                idempotent=method.options.idempotent,
             )
         )
 

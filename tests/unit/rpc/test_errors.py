@@ -5,11 +5,14 @@ import pickle
 import pytest
 
 from placet_rpc import (
+    BreakerOpen,
+    BroadcastFailed,
     CallTimeout,
     ClientClosed,
     ConnectFailed,
     ConnectionLost,
     LimitReached,
+    NoInstance,
     ProtocolViolation,
     ReplyTooLarge,
     RpcError,
@@ -51,6 +54,20 @@ def test_the_docstring_shows_every_class_under_its_parent():
     assert {line.split("── ")[1].split()[0] for line in tree} == {kind.__name__ for kind in descendants(RpcError)}
     codes = [kind.code for kind in (RpcError, *descendants(RpcError))]
     assert len(set(codes)) == len(codes)
+
+
+@pytest.mark.parametrize(
+    ("failures", "succeeded", "safety"),
+    [
+        ({"a": NoInstance("m"), "b": ConnectionLost("m")}, (), Safety.UNKNOWN),
+        ({"a": BreakerOpen("m", retry_after_ms=1)}, (), Safety.NOT_SENT),
+        ({"a": NoInstance("m"), "b": KeyError("of the contract")}, (), Safety.EXECUTED),
+        ({"a": NoInstance("m")}, ("b",), Safety.EXECUTED),
+    ],
+)
+def test_a_failed_broadcast_is_as_grave_as_its_gravest_part(failures, succeeded, safety):
+    """It may be repeated as a whole only if no instance ran it."""
+    assert BroadcastFailed("m", failures=failures, succeeded=succeeded).safety is safety
 
 
 def test_only_not_sent_and_not_executed_are_repeatable():

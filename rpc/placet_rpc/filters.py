@@ -1,0 +1,56 @@
+"""The client's chain of filters: where each stands, and what may be put into its named places.
+
+    context → auth → degrade → statistics → rate limit → bulkhead → ordering → breaker → cluster strategy
+        → for each attempt: [budget → router → balancer with ejection → attempts → transport]
+
+The breaker stands after whatever may hold a call back, so that no waiting call owns one of its permits. Statistics
+see what callers see, limits and retries included; `attempts` sees every single request to an instance.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from placet_rpc.invocation import Invocation
+
+Proceed = Callable[[Invocation], Awaitable[Any]]
+"""The rest of the chain, down to the transport."""
+
+
+class ClientFilter(Protocol):
+    """Stands in the way of calls, on their way out and of their outcomes on the way back."""
+
+    async def invoke(self, call: Invocation, proceed: Proceed, /) -> Any:
+        """Returns the result of a call, mostly by `return await proceed(call)`.
+
+        A filter may change the call's fields (its arguments excepted), refuse it by an `RpcError` whose safety is
+        NOT_SENT, or answer by itself. What takes time before the call goes on comes off `call.timeout_ms`.
+        """
+        ...
+
+
+class Router(Protocol):
+    """Says which instances may take a call."""
+
+    def admits(self, call: Invocation, endpoint: Any, /) -> bool:
+        """True if the call may go to the instance (a `registry.Endpoint`). If none is left, the call fails."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seams:
+    """Filters of the application, and of parts that know more than this chain, in its named places.
+
+    Attributes:
+        auth: before everything; adds proof of who calls.
+        statistics: around everything that may refuse or repeat a call.
+        ordering: decides when a call with a key may go on, and to which instance (`Invocation.instance`).
+        attempts: around each request to one instance, which `Invocation.instance` names.
+        routers: of each attempt; all have to admit an instance.
+    """
+
+    auth: tuple[ClientFilter, ...] = ()
+    statistics: tuple[ClientFilter, ...] = ()
+    ordering: tuple[ClientFilter, ...] = ()
+    attempts: tuple[ClientFilter, ...] = ()
+    routers: tuple[Router, ...] = ()
