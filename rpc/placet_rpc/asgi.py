@@ -13,7 +13,7 @@ import msgspec
 from placet_rpc.codecs import JSON
 from placet_rpc.context import CallContext
 from placet_rpc.outcome import MARK, Raised
-from placet_rpc.routes import FIELD_NAMES, TIMEOUT_FIELD
+from placet_rpc.routes import EXTRA_FIELD, FIELD_NAMES, TIMEOUT_FIELD
 from placet_rpc.server import Server
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
@@ -77,8 +77,20 @@ def _context(fields: HttpFields) -> CallContext:
     return CallContext(
         deadline_at=None if left_ms is None else time.monotonic() + left_ms / 1000,
         attempt=int(attempt) if attempt.isdecimal() and len(attempt) < len(str(2**31)) else 1,
+        extra=_extra(found.get(EXTRA_FIELD, "")),
         **{name: found[field] for name, field in FIELD_NAMES.items() if field in found},  # type: ignore[arg-type]  # all of them texts
     )
+
+
+def _extra(text: str) -> dict[str, str]:
+    """Reads what filters sent; what can't be read is as if it were not there, and whoever needs it will say so."""
+    try:
+        return _decode_extra(text) if text else {}
+    except ValueError:
+        return {}
+
+
+_decode_extra = msgspec.json.Decoder(dict[str, str]).decode
 
 
 class MethodApp:

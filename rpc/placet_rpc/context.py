@@ -19,21 +19,25 @@ class CallContext(msgspec.Struct, frozen=True, kw_only=True):
         deadline_at: in `time.monotonic` seconds; None if the caller gave none.
         caller: the calling application, as it says.
         identity: URIs of the caller's checked certificate.
+        is_local: it came from this machine by a connection of its own: not through HTTP, where a proxy may stand.
         traceparent: W3C trace context.
         xid: the global transaction that the call belongs to.
         key: its ordering key.
         idempotency_key: under which it has one effect.
         attempt: counted from 1.
+        extra: of the caller's filters, for their other half here.
     """
 
     deadline_at: float | None = None
     caller: str = ""
     identity: tuple[str, ...] = ()
+    is_local: bool = False
     traceparent: str = ""
     xid: str = ""
     key: str = ""
     idempotency_key: str = ""
     attempt: int = 1
+    extra: dict[str, str] = {}
 
     @property
     def left_ms(self) -> int | None:

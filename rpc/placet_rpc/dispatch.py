@@ -4,26 +4,20 @@ import asyncio
 import contextvars
 import inspect
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any
 
 from placet_rpc.codecs.codec import Codec
 from placet_rpc.context import CURRENT, CallContext
 from placet_rpc.contract import MethodSpec, ServiceSpec
 from placet_rpc.outcome import AT_LIMIT, FAULT, NO_SUCH_METHOD, OK, RAISED, UNFIT, Raised
+from placet_rpc.served_call import Answer, Proceed, ServedCall, ServerFilter
 
 _log = logging.getLogger("placet_rpc.server")
 
 MAX_THREADS = 32
 MAX_WAITING_FOR_THREADS = 256
-
-
-class Answer(NamedTuple):
-    """What is sent back."""
-
-    status: int
-    body: bytes
 
 
 class Threads:
@@ -63,12 +57,17 @@ class Threads:
 
 
 class Operation:
-    """One method of one exposed service."""
+    """One method of one exposed service, with the filters that stand before it."""
 
-    __slots__ = ("_raises", "_run", "_threads", "function", "method", "service")
+    __slots__ = ("_proceed", "_raises", "_run", "_threads", "function", "method", "service")
 
     def __init__(
-        self, service: ServiceSpec, method: MethodSpec, function: Callable[..., Any], threads: Threads
+        self,
+        service: ServiceSpec,
+        method: MethodSpec,
+        function: Callable[..., Any],
+        threads: Threads,
+        filters: Sequence[ServerFilter] = (),
     ) -> None:
         self.service, self.method, self.function = service, method, function
         self._threads = threads
@@ -76,19 +75,31 @@ class Operation:
         self._run: Callable[[Any], Awaitable[Any]] = (
             self._run_async if inspect.iscoroutinefunction(function) else self._run_in_thread
         )
+        self._proceed: Proceed = self._answer
+        for one in reversed(filters):
+            self._proceed = _filtered(one, self._proceed)
 
     async def answer(self, codec: Codec, body: bytes, context: CallContext) -> Answer:
         """Runs one call from bytes to bytes; raises nothing but a cancellation."""
+        call = ServedCall(service=self.service, method=self.method, codec=codec, body=body, context=context)
+        try:
+            return await self._proceed(call)
+        except Exception as error:  # noqa: BLE001 - a filter's mistake must not leave the caller without an answer
+            _log.exception("a filter before %s failed", call.name)
+            return _encoded(codec, FAULT, Raised(kind=type(error).__name__))
+
+    async def _answer(self, call: ServedCall) -> Answer:
+        codec = call.codec
         coding = self.method.coding(codec)
         try:
-            arguments = coding.decode_arguments(body)
+            arguments = coding.decode_arguments(call.body)
         except ValueError as error:
             return _encoded(codec, UNFIT, Raised(detail=f"the arguments don't fit the method's signature: {error}"))
         if self._run == self._run_in_thread and not self._threads.has_room:
             return _encoded(
                 codec, AT_LIMIT, Raised(detail="all threads of this server are busy, and enough calls wait")
             )
-        token = CURRENT.set(context)
+        token = CURRENT.set(call.context)
         try:
             result = await self._run(arguments)
             return Answer(OK, coding.encode_result(result))
@@ -116,6 +127,15 @@ class Operation:
             return _encoded(codec, FAULT, Raised(kind=kind.__name__))
 
 
+def _filtered(one: ServerFilter, proceed: Proceed) -> Proceed:
+    answer = one.answer
+
+    def through(call: ServedCall) -> Awaitable[Answer]:
+        return answer(call, proceed)
+
+    return through
+
+
 def _by_name(arguments: Any) -> dict[str, Any]:
     return {name: getattr(arguments, name) for name in arguments.__struct_fields__}
 
@@ -125,10 +145,16 @@ def _encoded(codec: Codec, status: int, raised: Raised) -> Answer:
 
 
 class Operations:
-    """What a server offers, by service and method."""
+    """What a server offers, by service and method.
 
-    def __init__(self, threads: Threads) -> None:
+    Args:
+        threads: for plain `def` implementations.
+        filters: stand before all of them, the first outermost.
+    """
+
+    def __init__(self, threads: Threads, filters: Sequence[ServerFilter] = ()) -> None:
         self._threads = threads
+        self._filters = tuple(filters)
         self.services: dict[str, ServiceSpec] = {}
         self._operations: dict[tuple[str, str], Operation] = {}
 
@@ -148,7 +174,7 @@ class Operations:
             if not callable(function):
                 raise TypeError(f"{where} is missing, but {service.key} has it")
             _check_signature(where, function, method)
-            operations[service.key, method.name] = Operation(service, method, function, self._threads)
+            operations[service.key, method.name] = Operation(service, method, function, self._threads, self._filters)
         self.services[service.key] = service
         self._operations.update(operations)
 

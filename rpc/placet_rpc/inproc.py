@@ -35,11 +35,13 @@ class InprocRoute:
         context = CallContext(
             deadline_at=time.monotonic() + call.timeout_ms / 1000,
             caller=call.caller,
+            is_local=True,
             traceparent=call.traceparent,
             xid=call.xid,
             key=call.key,
             idempotency_key=call.idempotency_key,
             attempt=call.attempt,
+            extra=call.extra,
         )
         body = call.method.coding(MSGPACK).encode_arguments(call.arguments)
         # A task of its own: the callee has its own context variables, as it has over a wire.

@@ -1,9 +1,12 @@
 """What a server says of a call of a method, as statuses of HTTP, and what a client makes of them.
 
-    200 the result · 404 no such service or method · 409 an exception of the contract · 422 the arguments don't fit
-    429 at a limit · 500 an exception outside of the contract
+    200 the result · 401 who are you · 403 not for you · 404 no such service or method
+    409 an exception of the contract · 410 taken before, its answer is not kept · 412 not in its order's turn
+    422 the arguments don't fit, or are not those of its idempotency key · 425 the same request is still running
+    429 at a limit · 500 an exception outside of the contract · 503 something that the server needs is down
 
-Only 200, 409 and 500 ran. The field `placet-rpc` marks an answer as one of ours: an error page of a proxy has none.
+Only 200, 409 and 500 say that this request ran; 410 and 425 that one like it did, or may. The field `placet-rpc` marks
+an answer as one of ours: an error page of a proxy has none.
 """
 
 from typing import Any
@@ -12,7 +15,18 @@ import msgspec
 
 from placet_rpc.codecs.codec import Codec
 from placet_rpc.contract import ServiceSpec
-from placet_rpc.errors import CallRefused, ProtocolViolation, RemoteFault, ReplyUnreadable
+from placet_rpc.errors import (
+    CallOngoing,
+    CallRefused,
+    CallRepeated,
+    KeyReused,
+    OutcomeLost,
+    OutOfOrder,
+    ProtocolViolation,
+    RemoteFault,
+    ReplyUnreadable,
+    RpcError,
+)
 from placet_rpc.invocation import Invocation
 from placet_rpc.transport import Reply
 
@@ -20,25 +34,33 @@ MARK = b"placet-rpc"
 MARKED = {MARK: b"1"}
 
 OK = 200
+UNAUTHENTICATED = 401
+FORBIDDEN = 403
 NO_SUCH_METHOD = 404
 RAISED = 409
+TAKEN_BEFORE = 410
+NOT_ITS_TURN = 412
 UNFIT = 422
+ONGOING = 425
 AT_LIMIT = 429
 FAULT = 500
+UNAVAILABLE = 503
 
 
 class Raised(msgspec.Struct, frozen=True, omit_defaults=True):
     """The body of any status but 200.
 
     Attributes:
-        kind: class name of the exception, where there was one.
+        kind: class name of the exception, where there was one; else the reason, where the status leaves several.
         args: its `args`, if it is part of the contract.
         detail: words for a human.
+        retry_after_ms: how long to wait before a repeat, where one makes sense.
     """
 
     kind: str = ""
     args: list[Any] = []
     detail: str = ""
+    retry_after_ms: int = 0
 
 
 def result_of(call: Invocation, codec: Codec, reply: Reply, endpoint: str) -> object:
@@ -59,17 +81,46 @@ def result_of(call: Invocation, codec: Codec, reply: Reply, endpoint: str) -> ob
         raised = Raised(detail="without a readable reason")
     if reply.status == RAISED:
         raise _exception(call.service, raised, endpoint)
-    if reply.status in _REFUSALS:
-        reason = _REFUSALS[reply.status]
-        push_back_ms = -1 if reply.status != AT_LIMIT else 0
-        raise CallRefused(raised.detail, reason=reason, push_back_ms=push_back_ms, endpoint=endpoint)
     if reply.status == FAULT:
         message = f"{call.service.key}.{call.method.name} failed with {raised.kind}; the server's log says more"
         raise RemoteFault(message, kind=raised.kind, endpoint=endpoint)
-    raise ProtocolViolation(f"no call of a method is answered with status {reply.status}", endpoint=endpoint)
+    raise _refusal(reply.status, raised, endpoint)
 
 
-_REFUSALS = {NO_SUCH_METHOD: "no_such_method", UNFIT: "arguments", AT_LIMIT: "overloaded"}
+_NEVER = -1
+_REASONS = {
+    UNAUTHENTICATED: "unauthenticated",
+    FORBIDDEN: "forbidden",
+    NO_SUCH_METHOD: "no_such_method",
+    NOT_ITS_TURN: "not_its_turn",
+    UNFIT: "arguments",
+    AT_LIMIT: "overloaded",
+    UNAVAILABLE: "unavailable",
+}
+_MAY_HELP_LATER = (NOT_ITS_TURN, AT_LIMIT, UNAVAILABLE)
+
+
+def _refusal(status: int, raised: Raised, endpoint: str) -> RpcError:
+    """Makes the error of a request that was not run."""
+    detail, after_ms = raised.detail, raised.retry_after_ms
+    match status, raised.kind:
+        case (410, OutcomeLost.code):
+            error: RpcError = OutcomeLost(detail, endpoint=endpoint)
+        case (410, _):
+            error = CallRepeated(detail, endpoint=endpoint)
+        case (412, OutOfOrder.code):
+            error = OutOfOrder(detail, push_back_ms=after_ms, endpoint=endpoint)
+        case (422, KeyReused.code):
+            error = KeyReused(detail, endpoint=endpoint)
+        case (425, _):
+            error = CallOngoing(detail, retry_after_ms=after_ms, endpoint=endpoint)
+        case _ if status in _REASONS:
+            reason = raised.kind or _REASONS[status]
+            push_back_ms = after_ms if status in _MAY_HELP_LATER else _NEVER
+            error = CallRefused(detail, reason=reason, push_back_ms=push_back_ms, endpoint=endpoint)
+        case _:
+            error = ProtocolViolation(f"no call of a method is answered with status {status}", endpoint=endpoint)
+    return error
 
 
 def _exception(service: ServiceSpec, raised: Raised, endpoint: str) -> Exception:

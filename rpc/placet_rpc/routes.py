@@ -14,6 +14,7 @@ from placet_rpc.tcp.client import TcpClient
 from placet_rpc.transport import Reply
 
 TIMEOUT_FIELD = "placet-time-left-ms"
+EXTRA_FIELD = "placet-extra"
 
 
 class TcpRoute:
@@ -116,8 +117,8 @@ def _fields(call: Invocation) -> list[tuple[str, str]]:
     fields = [(TIMEOUT_FIELD, str(call.timeout_ms)), ("placet-attempt", str(call.attempt))]
     fields += [(field, getattr(call, name)) for name, field in FIELD_NAMES.items() if getattr(call, name)]
     if call.extra:
-        fields.append(("placet-extra", msgspec.json.encode(call.extra).decode()))
+        fields.append((EXTRA_FIELD, msgspec.json.encode(call.extra).decode()))
     return fields
 
 
-__all__ = ["FIELD_NAMES", "OK", "TIMEOUT_FIELD", "HttpRoute", "TcpRoute"]
+__all__ = ["EXTRA_FIELD", "FIELD_NAMES", "OK", "TIMEOUT_FIELD", "HttpRoute", "TcpRoute"]

@@ -8,7 +8,7 @@ async with server: ...
 import asyncio
 import ssl
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from types import TracebackType
 from typing import Self, TypeVar
@@ -20,6 +20,7 @@ from placet_rpc.contract import service_of
 from placet_rpc.dispatch import MAX_THREADS, MAX_WAITING_FOR_THREADS, Operation, Operations, Threads
 from placet_rpc.frames import Fault
 from placet_rpc.frames.call import CallHeader, decode_call
+from placet_rpc.served_call import ServerFilter
 from placet_rpc.tcp.limits import TcpServerLimits
 from placet_rpc.tcp.server import GRACE, LINGER, Admit, Handler, TcpServer
 from placet_rpc.tcp.serving import IncomingCall
@@ -42,6 +43,7 @@ class Server:
         handlers: further requests that the TCP port takes, such as `{CODEC_HTTP: HttpCalls(app)}`.
         app: this application's name.
         instance_id: of this process; one is made if it is not given.
+        filters: stand before all implementations, the first outermost; the server closes them.
     """
 
     def __init__(
@@ -58,11 +60,13 @@ class Server:
         handlers: dict[int, Handler] | None = None,
         app: str = "",
         instance_id: str = "",
+        filters: Sequence[ServerFilter] = (),
     ) -> None:
         self.app = app
         self.instance_id = instance_id or uuid4().hex
         self._threads = Threads(max_threads, max_waiting_for_threads)
-        self.operations = Operations(self._threads)
+        self._filters = tuple(filters)
+        self.operations = Operations(self._threads, self._filters)
         self._tcp = tcp
         self._codecs = find_codecs(codecs)
         self._tls = tls
@@ -125,6 +129,8 @@ class Server:
         """Drains and closes; see `TcpServer.aclose`."""
         if self.tcp_server is not None:
             await self.tcp_server.aclose(linger=linger, grace=grace)
+        for one in self._filters:
+            await one.aclose()
         self._threads.close()
 
     async def __aenter__(self) -> Self:
@@ -177,11 +183,13 @@ class MethodCalls:
             deadline_at=None if left_ms is None else time.monotonic() + left_ms / 1000,
             caller=header.caller,
             identity=call.connection.identity,
+            is_local=call.connection.is_local,
             traceparent=header.traceparent,
             xid=header.xid,
             key=header.key,
             idempotency_key=header.idempotency_key,
             attempt=header.attempt,
+            extra=header.extra,
         )
         try:
             answer = await operation.answer(self._codec, call.frame.body, context)

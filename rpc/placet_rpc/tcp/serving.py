@@ -1,6 +1,7 @@
 """One connection of a server: requests in, replies out in whatever order they are ready."""
 
 import asyncio
+import ipaddress
 import random
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -107,6 +108,7 @@ class ServerConnection(WritingProtocol):
         self.server_address: tuple[str, int] | None = None
         self.host = b""
         self.is_secure = False
+        self.is_local = False
         self._met = False
         self._max_reply_bytes = 0
         self._last_id = 0
@@ -122,6 +124,7 @@ class ServerConnection(WritingProtocol):
         self.server_address = _address(transport.get_extra_info("sockname"))
         self.host = b"%b:%d" % (self.server_address[0].encode(), self.server_address[1]) if self.server_address else b""
         self.is_secure = transport.get_extra_info("ssl_object") is not None
+        self.is_local = self.client_address is not None and ipaddress.ip_address(self.client_address[0]).is_loopback
         self.identity = identity_of(transport.get_extra_info("peercert"))
         self.server.connections.add(self)
         super().connection_made(transport)
