@@ -13,6 +13,7 @@ from placet.errors import (
     CommitRefused,
     Conflict,
     CoordinatorError,
+    CoordinatorUnavailable,
     OutcomeUnknown,
     PlacetError,
     TransactionClosed,
@@ -109,6 +110,13 @@ class OwnTransaction:
             await self._commit_shielded()
 
     async def _begin(self, branches: list[BranchRequest]) -> None:
+        if self._needs_abort:
+            # Begun with other branches it would be another plan: refused, and taken for somebody else's transaction.
+            raise CoordinatorUnavailable(
+                f"no answer came to the begin of {self.gid}, so that it takes no more branches: let that error leave "
+                "the block",
+                maybe_written=True,
+            )
         request = msgspec.structs.replace(self._request, branches=branches)
         if self._patience is None:
             self._patience = Patience(self._seconds)

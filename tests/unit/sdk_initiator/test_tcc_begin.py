@@ -3,11 +3,20 @@
 # ruff: noqa: PT012 - the block that raises when it is left is the claim
 
 import asyncio
+import contextlib
+import uuid
 
 import pytest
 
 from placet.client import Client
-from placet.errors import Aborted, ContentDiffers, CoordinatorRefused, CoordinatorUnavailable, TransactionClosed
+from placet.errors import (
+    Aborted,
+    CommitRefused,
+    ContentDiffers,
+    CoordinatorRefused,
+    CoordinatorUnavailable,
+    TransactionClosed,
+)
 
 from .conftest import LOST, Answer, announce, done, held, paths, problem, transaction
 from .views import view
@@ -42,6 +51,21 @@ async def test_begin_that_never_gets_an_answer_raises_and_is_aborted(placet, coo
     assert caught.value.maybe_written
     assert [request.gid for request in coordinator.sent("/abort")] == [tx.gid]
     assert shop.requests == []
+
+
+async def test_begin_without_an_answer_is_not_followed_by_another(placet, coordinator, shop):
+    """With other branches it would be another plan under the same gid; the first may stand, and is aborted."""
+    coordinator.on("/v1/transactions", LOST)
+    with pytest.raises(CommitRefused):
+        async with placet.tcc("order", timeout=0.3) as tx:
+            with contextlib.suppress(CoordinatorUnavailable):
+                await tx.call("shop/a")
+            coordinator.on("/v1/transactions", lambda request: transaction(request, "active", 201))
+            with pytest.raises(CoordinatorUnavailable, match="takes no more branches") as caught:
+                await tx.call("shop/b")
+    assert caught.value.maybe_written
+    assert {len(begin.body["branches"]) for begin in coordinator.sent("/v1/transactions")} == {1}
+    assert (shop.requests, len(coordinator.sent("/abort"))) == ([], 1)
 
 
 async def test_begin_of_an_aborted_gid_raises_aborted(placet, coordinator, shop):
@@ -177,4 +201,4 @@ async def test_two_clients_of_one_process_do_not_mix(coordinator, shop):
             await tx.call("shop/hold")
         gids.append(tx.gid)
     assert gids == sorted(gids)
-    assert {gid[14] for gid in gids} == {"7"}
+    assert {uuid.UUID(gid).version for gid in gids} == {7}
