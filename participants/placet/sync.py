@@ -1,15 +1,14 @@
 """The sync twins: the same objects, driven by one background event loop in a thread of its own."""
 
-import asyncio
 import os
-import threading
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar, overload
+from typing import Any, NamedTuple, Self, TypeVar, overload
 
 from placet.client import TCC_TIMEOUT, Client
 from placet.driven import DrivenTcc
 from placet.duration import Duration
+from placet.loop_thread import LoopThread
 from placet.nesting import Propagation
 from placet.planned import Target
 from placet.run import Run, TransactionResult
@@ -19,64 +18,6 @@ from placet.tcc import Tcc, TccBlock
 from placet_contract.transactions import TransactionView
 
 T = TypeVar("T")
-
-_STOP_SECONDS = 10.0
-
-
-class LoopThread:
-    """One event loop on a daemon thread, started at the first use; a forked child starts its own."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
-        self._pid = 0
-
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Runs work on the loop, in the caller's context, and returns its result.
-
-        Raises:
-            RuntimeError: called from a thread that runs an event loop, which it would block.
-        """
-        if _in_event_loop():
-            work.close()
-            raise RuntimeError("a sync call would block this thread's event loop: use the asynchronous client here")
-        future = asyncio.run_coroutine_threadsafe(work, self._running())
-        try:
-            return future.result()
-        except BaseException:
-            future.cancel()  # an interrupt of this thread cancels the work; after its own error this does nothing
-            raise
-
-    def close(self, last: Coroutine[Any, Any, None]) -> None:
-        """Runs the last work, then ends the loop and its thread; neither if the loop was never started."""
-        if self._loop is None or self._pid != os.getpid():
-            last.close()
-            return
-        self.run(last)
-        with self._lock:
-            loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
-            if loop is not None and thread is not None:
-                loop.call_soon_threadsafe(loop.stop)
-                thread.join(_STOP_SECONDS)
-                loop.close()
-
-    def _running(self) -> asyncio.AbstractEventLoop:
-        with self._lock:
-            if self._loop is None or self._pid != os.getpid():
-                self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(target=self._loop.run_forever, name="placet-sync", daemon=True)
-                self._pid = os.getpid()
-                self._thread.start()
-            return self._loop
-
-
-def _in_event_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
 
 
 class SyncTcc:
@@ -240,15 +181,23 @@ class SyncDrivenTcc:
         return self._thread.run(self._driven.run())
 
 
+class _Driver(NamedTuple):
+    client: Client
+    thread: LoopThread
+
+
 class SyncClient:
     """The client for threads without an event loop; safe to share between threads.
 
-    Arguments as for `Client`. Close it at the end: `with SyncClient() as placet`, or `close()`.
+    Arguments as for `Client`. Close it at the end: `with SyncClient() as placet`, or `close()`. A forked child, of a
+    server that loads the application first, starts connections and a thread of its own at its first call.
     """
 
     def __init__(self, url: str | None = None, *, token: str | None = None, settings: Settings | None = None) -> None:
-        self._thread = LoopThread()
-        self._client = Client(url, token=token, settings=settings)
+        self._settings = settings or Settings()
+        self._url, self._token = url, token
+        # A child keeps its ancestors' entries, unused: collected, they would meddle with what the parent still uses.
+        self._by_process: dict[int, _Driver] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -258,7 +207,10 @@ class SyncClient:
 
     def close(self) -> None:
         """As `Client.aclose`; then the background thread ends."""
-        self._thread.close(self._client.aclose())
+        driver = self._by_process.get(os.getpid())
+        if driver is not None:
+            driver.thread.close(driver.client.aclose())
+            self._by_process.pop(os.getpid(), None)
 
     def tcc(
         self,
@@ -270,23 +222,36 @@ class SyncClient:
         propagation: Propagation = "join",
     ) -> SyncTccBlock:
         """As `Client.tcc`, for `with`."""
-        block = self._client.tcc(name, timeout=timeout, gid=gid, key=key, propagation=propagation)
-        return SyncTccBlock(block, self._thread)
+        client, thread = self._driver()
+        return SyncTccBlock(client.tcc(name, timeout=timeout, gid=gid, key=key, propagation=propagation), thread)
 
     def tcc_driven(
         self, name: str, *, timeout: Duration = TCC_TIMEOUT, gid: str | None = None, key: str | None = None
     ) -> SyncDrivenTcc:
         """As `Client.tcc_driven`."""
-        return SyncDrivenTcc(self._client.tcc_driven(name, timeout=timeout, gid=gid, key=key), self._thread)
+        client, thread = self._driver()
+        return SyncDrivenTcc(client.tcc_driven(name, timeout=timeout, gid=gid, key=key), thread)
 
     def saga(self, name: str, *, gid: str, key: str | None = None, timeout: Duration | None = None) -> SyncSaga:
         """As `Client.saga`."""
-        return SyncSaga(self._client.saga(name, gid=gid, key=key, timeout=timeout), self._thread)
+        client, thread = self._driver()
+        return SyncSaga(client.saga(name, gid=gid, key=key, timeout=timeout), thread)
 
     def transaction(self, gid: str) -> TransactionView:
         """As `Client.transaction`."""
-        return self._thread.run(self._client.transaction(gid))
+        client, thread = self._driver()
+        return thread.run(client.transaction(gid))
 
     def wait(self, gid: str, timeout: Duration = 30.0) -> TransactionView:
         """As `Client.wait`."""
-        return self._thread.run(self._client.wait(gid, timeout))
+        client, thread = self._driver()
+        return thread.run(client.wait(gid, timeout))
+
+    def _driver(self) -> _Driver:
+        process = os.getpid()
+        driver = self._by_process.get(process)
+        if driver is None:
+            # Of threads that come here together one wins; what the others made has neither thread nor connection.
+            made = _Driver(Client(self._url, token=self._token, settings=self._settings), LoopThread())
+            driver = self._by_process.setdefault(process, made)
+        return driver
