@@ -2,7 +2,10 @@
 
 import asyncio
 import time
-from typing import Protocol
+from collections.abc import Awaitable, Iterable
+from typing import Any, Protocol, TypeVar
+
+_Result = TypeVar("_Result")
 
 
 class Clock(Protocol):
@@ -30,3 +33,36 @@ class SystemClock:
 
 
 SYSTEM_CLOCK: Clock = SystemClock()
+
+
+async def pause(clock: Clock, seconds: float, event: asyncio.Event) -> bool:
+    """Returns when the event is set, or when the time has passed; True if it was the event."""
+    tasks = [asyncio.ensure_future(event.wait()), asyncio.ensure_future(clock.sleep(seconds))]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        await _end(tasks)
+    return event.is_set()
+
+
+async def within(clock: Clock, seconds: float, work: Awaitable[_Result]) -> _Result:
+    """Returns the result of some work.
+
+    Raises:
+        TimeoutError: the time has passed; the work was cancelled, and has ended.
+    """
+    task = asyncio.ensure_future(work)
+    timer = asyncio.ensure_future(clock.sleep(seconds))
+    try:
+        await asyncio.wait((task, timer), return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+    finally:
+        await _end((task, timer))
+    raise TimeoutError
+
+
+async def _end(tasks: Iterable[asyncio.Future[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

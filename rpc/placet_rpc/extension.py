@@ -1,8 +1,45 @@
 """Replaceable parts by name: the built-in ones, and those that installed packages offer as entry points."""
 
 from collections.abc import Mapping
+from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from types import ModuleType
 from typing import Any
+
+
+def import_optional(module: str, extra: str) -> ModuleType:
+    """Imports a module of ours that needs a library which only an extra brings.
+
+    Raises:
+        ImportError: the library is missing; the message names the extra.
+    """
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("placet"):
+            raise
+        raise ImportError(
+            f"{module} needs {error.name}, which is not installed: pip install 'placet[{extra}]'", name=error.name
+        ) from error
+
+
+class Lazy:
+    """A built-in factory whose module is imported when it is first called.
+
+    Args:
+        target: `module:name` of the factory.
+        spi_version: that it is written for.
+        extra: which brings the library that the module needs; empty if it needs none.
+    """
+
+    def __init__(self, target: str, spi_version: int, *, extra: str = "") -> None:
+        self._module, _, self._name = target.partition(":")
+        self.spi_version = spi_version
+        self._extra = extra
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Calls the factory."""
+        return getattr(import_optional(self._module, self._extra), self._name)(*args, **kwargs)
 
 
 def _package(entry: EntryPoint) -> str:
