@@ -1,5 +1,6 @@
 """Durations as users write them, and the integer milliseconds of the wire."""
 
+import math
 import re
 from datetime import timedelta
 
@@ -22,15 +23,17 @@ def duration_ms(value: Duration, name: str) -> int:
     Raises:
         ValueError: not readable, or not within 1 ms and one year.
     """
+    exact_ms: float
     if isinstance(value, timedelta):
-        milliseconds = value // timedelta(milliseconds=1)
+        exact_ms = value // timedelta(milliseconds=1)
     elif isinstance(value, str):
         match = _TEXT.fullmatch(value.strip())
         if match is None:
             raise ValueError(f"{name}={value!r}: write a number with ms, s, m, h or d, such as '10m'")
-        milliseconds = round(float(match[1]) * _UNIT_MS[match[2]])
+        exact_ms = float(match[1]) * _UNIT_MS[match[2]]
     else:
-        milliseconds = round(value * 1_000)
+        exact_ms = value * 1_000
+    milliseconds = round(exact_ms) if math.isfinite(exact_ms) else 0
     if not TIME_MS_MIN <= milliseconds <= TIME_MS_MAX:
         raise ValueError(f"{name}={value!r}: must be from 1 ms to one year; a plain number means seconds")
     return milliseconds

@@ -8,7 +8,10 @@ from placet_contract.limits import BODY_BYTES_MAX
 from placet_contract.transactions import BranchRequest
 
 BATCH_BYTES_MAX = BODY_BYTES_MAX * 3 // 4
-"""Payload bytes in one request; the rest of the coordinator's limit is for the words around them."""
+"""Bytes of branches in one request, as estimated; the rest of the coordinator's limit is for what is escaped."""
+
+_WORDS_BYTES = 256
+"""What a branch has besides payload, target and headers: names of members, its id, its figures."""
 
 SendBranches = Callable[[list[BranchRequest]], Awaitable[None]]
 
@@ -81,8 +84,17 @@ class Enrolment:
         batch: list[_Waiting] = []
         size_bytes = 0
         while self._waiting:
-            size_bytes += len(bytes(self._waiting[0].branch.payload))
+            size_bytes += _size_bytes(self._waiting[0].branch)
             if batch and size_bytes > BATCH_BYTES_MAX:
                 break
             batch.append(self._waiting.pop(0))
         return batch
+
+
+def _size_bytes(branch: BranchRequest) -> int:
+    target, headers = branch.target, branch.headers
+    size_bytes = _WORDS_BYTES + len(memoryview(branch.payload))
+    size_bytes += len(target) if isinstance(target, str) else sum(map(len, target.values()))
+    if headers:
+        size_bytes += sum(len(name) + len(value) for name, value in headers.items())
+    return size_bytes

@@ -11,6 +11,7 @@ import pytest
 from placet.client import Client
 
 PROBLEMS = "https://placet.dev/problems/"
+HEAD_BYTES_MAX = 1_048_576
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,7 @@ def done(body: Any = None) -> Script:
 
 async def start(stack: list[Callable[[], Awaitable[None]]]) -> Server:
     server = Server()
-    listener = await asyncio.start_server(server.connected, "127.0.0.1", 0)
+    listener = await asyncio.start_server(server.connected, "127.0.0.1", 0, limit=HEAD_BYTES_MAX)
     server.url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
 
     async def stop() -> None:

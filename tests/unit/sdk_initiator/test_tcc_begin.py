@@ -17,6 +17,7 @@ from placet.errors import (
     CoordinatorUnavailable,
     TransactionClosed,
 )
+from placet_contract.limits import BODY_BYTES_MAX
 
 from .conftest import LOST, Answer, announce, done, held, paths, problem, transaction
 from .views import view
@@ -131,6 +132,18 @@ async def test_payloads_too_large_for_one_request_are_spread(placet, coordinator
         group.create_task(tx.call("shop/b", big))
     assert len(coordinator.sent("/v1/transactions")[0].body["branches"]) == 1
     assert len(coordinator.sent("/branches")[0].body["branches"]) == 1
+
+
+async def test_headers_and_targets_count_towards_a_requests_size(placet, coordinator, shop):
+    """They may be larger than the payloads: no request of one turn's branches passes the coordinator's limit."""
+    headers = {f"x-{number}": "h" * 4_000 for number in range(30)}
+    async with placet.tcc("order") as tx, asyncio.TaskGroup() as group:
+        for _ in range(10):
+            group.create_task(tx.call("shop/a", headers=headers))
+    requests = [*coordinator.sent("/v1/transactions"), *coordinator.sent("/branches")]
+    assert [len(request.body["branches"]) for request in requests] == [6, 4]
+    assert all(int(request.headers["content-length"]) <= BODY_BYTES_MAX for request in requests)
+    assert len(shop.requests) == 10
 
 
 async def test_try_waits_for_its_branch_to_be_durable(placet, coordinator, shop):

@@ -7,6 +7,7 @@ import contextlib
 
 import pytest
 
+from placet.client import Client
 from placet.errors import Aborted, CommitRefused, OutcomeUnknown
 
 from .conftest import HUNG, LOST, Answer, held, paths, problem, transaction
@@ -151,6 +152,44 @@ async def test_timeout_around_the_block_does_not_make_a_commit_look_failed(place
             await tx.call("shop/hold")
             limit.reschedule(asyncio.get_running_loop().time() + 0.1)
     answered.set()
+
+
+async def test_closing_the_client_waits_for_a_decision_on_its_way(coordinator, shop):
+    """A process that ends in order does not leave its decisions to the timeout."""
+    answered = asyncio.Event()
+    coordinator.on("/commit", Answer(cut=True, after=answered), committing)
+    placet = Client(coordinator.url)
+
+    async def order():
+        async with placet.tcc("order") as tx:
+            await tx.call(f"{shop.url}/hold")
+
+    task = asyncio.create_task(order())
+    await coordinator.has("/commit")
+    task.cancel()
+    closing = asyncio.create_task(placet.aclose())
+    with pytest.raises(OutcomeUnknown):
+        await task
+    assert not closing.done()
+    answered.set()
+    await closing
+    assert len(coordinator.sent("/commit")) == 2
+
+
+async def test_closing_gives_up_a_decision_that_gets_no_answer(coordinator, shop, monkeypatch):
+    """It waits for a few seconds at most; the coordinator's timeout decides."""
+    monkeypatch.setattr("placet.background.WAIT_SECONDS_MAX", 0.1)
+    coordinator.on("/abort", HUNG)
+    async with asyncio.timeout(3), Client(coordinator.url) as placet:
+
+        async def order():
+            async with placet.tcc("order") as tx:
+                await tx.call(f"{shop.url}/hold")
+                raise asyncio.CancelledError
+
+        with pytest.raises(asyncio.CancelledError):
+            await order()
+        await coordinator.has("/abort")
 
 
 async def test_swallowed_failure_of_a_call_is_not_committed(placet, coordinator, shop):
