@@ -209,7 +209,7 @@ class Commands:
         write = held.pending or held.writing
         if taken.refusal is not None:
             # The refusal must report a durable state: it waits for the write that it was computed from.
-            await self._settled_or_again(write)
+            await self._settled_or_again(write, is_own=False)
             raise Refused(taken.refusal, _standing(taken.transaction))
         if write is None:
             # A repeat, answered from the store: another node may have gone further.
@@ -231,11 +231,12 @@ class Commands:
             return await self._reply(None, None, wait_ms, at_least=row)
         return await self._step_held(self._driver.adopt(row), event, wait_ms)
 
-    async def _settled_or_again(self, write: Write | None) -> None:
+    async def _settled_or_again(self, write: Write | None, *, is_own: bool = True) -> None:
+        """Wait for a write; `is_own` tells that the request has a part in it, and may be to blame for its data."""
         if write is None:
             return
         end = await self._driver.journal.wait(write)
-        if end is WriteEnd.MISSED:
+        if end is WriteEnd.MISSED or (end is WriteEnd.BAD_DATA and not is_own):
             raise _Again
         if end is not WriteEnd.DURABLE:
             self._raise_for(end)

@@ -81,6 +81,7 @@ class Journal:
         self._entry_number = 0
         self._aside_places = asyncio.Semaphore(limits.aside_tasks_max)
         self._aside_tasks: set[asyncio.Task[None]] = set()
+        self._has_ended = False
         self.depth = 0
         """Writes appended and not yet settled."""
 
@@ -135,8 +136,7 @@ class Journal:
             batch = self._queue.take(limits.batch_entries_max, limits.batch_bytes_max, self._prepare)
             if batch:
                 await self._flush(batch)
-        while self._aside_tasks:
-            await asyncio.wait(self._aside_tasks)
+        self._has_ended = True
 
     def stop(self) -> None:
         """Let `run` end once everything that waits is written."""
@@ -148,15 +148,24 @@ class Journal:
 
     def _enter(self, write: Write, lane: Lane) -> None:
         self.depth += 1
-        self._queue.enter(write, lane)
+        if self._has_ended:
+            # Not at once: whoever appends is in the middle of a step.
+            self._loop.call_soon(self._settle, write, WriteEnd.REFUSED)
+        else:
+            self._queue.enter(write, lane)
 
-    def _prepare(self, write: Write) -> int:
-        """Make the write's row, and return the size of its documents in bytes."""
+    def _prepare(self, write: Write) -> int | None:
+        """Make the write's row, and return the size of its documents; None, and an end, if no row can be made of it."""
         self._entry_number += 1
         owner = self._owner.boot_id
         write.written_by = f"{owner}:{self._entry_number}"
-        write.row = to_row(write, owner, write.written_by, self._clock.now_ms())
-        return len(write.row.plan) + len(write.row.progress)
+        try:
+            row = write.row = to_row(write, owner, write.written_by, self._clock.now_ms())
+        except Exception as error:  # noqa: BLE001 - what spoils one write must not stop the journal for everybody
+            self._observer.trouble("bad data", f"{write.held.gid}: {type(error).__name__} while its row was made")
+            self._settle(write, WriteEnd.BAD_DATA)
+            return None
+        return len(row.plan) + len(row.progress)
 
     # --- the store
 
@@ -306,12 +315,16 @@ class Journal:
         if end is not WriteEnd.DURABLE:
             held.dead = True
             follower, held.pending = held.pending, None
-        self._settled(write)
+        try:
+            self._settled(write)
+        except Exception as error:  # noqa: BLE001 - one transaction's defect must not reach those of the same batch
+            self._observer.trouble("defect", f"{held.gid}: {type(error).__name__}: {error}")
         for waiter in write.waiters:
             if not waiter.done():
                 waiter.set_result(end)
         if follower is not None and follower is not write:
-            self._settle(follower, end)
+            # What followed was never sent, and is not to blame for the data of the write before it.
+            self._settle(follower, WriteEnd.MISSED if end is WriteEnd.BAD_DATA else end)
 
 
 def _entry(write: Write) -> Entry:

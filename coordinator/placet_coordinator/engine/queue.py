@@ -54,40 +54,60 @@ class WriteQueue:
             self._sleeper = None
         return True
 
-    def take(self, entries_max: int, bytes_max: int, prepare: Callable[[Write], int]) -> list[Write]:
-        """Return the next batch, at most one write per gid; `prepare` returns a write's size in bytes."""
+    def take(self, entries_max: int, bytes_max: int, prepare: Callable[[Write], int | None]) -> list[Write]:
+        """Return the next batch: at most one write per gid, and no more bytes than the limit unless one alone has more.
+
+        Args:
+            entries_max: writes in a batch.
+            bytes_max: bytes in a batch.
+            prepare: makes a write's row and returns its size in bytes; None if it can't, and has settled the write.
+        """
         batch: list[Write] = []
         gids: set[str] = set()
         again: list[Write] = []
-        size = 0
-        ripe_at = float("inf") if self._is_closing else self._loop.time() + 0.001
+        left = bytes_max
         for lane in (Lane.URGENT, Lane.RIDER, Lane.PARTIAL):
-            queue = self._lanes[lane]
-            while queue and len(batch) < entries_max and size < bytes_max:
-                write = queue[0]
-                is_stale = write.taken or write.lane is not lane or write.end is not None
-                if not is_stale and lane is Lane.PARTIAL and write.ride_at > ripe_at:
-                    break
-                queue.popleft()
+            while left > 0 and len(batch) < entries_max and (write := self._first(lane)) is not None:
                 gid = write.held.gid
-                if is_stale:
-                    continue
-                if write.held.dead:
-                    self._refuse(write, WriteEnd.MISSED)
-                elif gid in self._parked:
-                    self._parked[gid].append(write)
-                elif gid in gids:
+                if gid in gids:
                     again.append(write)  # a decision without a read beside a step: one write per gid and batch
-                else:
-                    gids.add(gid)
-                    write.taken = True
-                    write.held.pending, write.held.writing = None, write
-                    batch.append(write)
-                    size += prepare(write)
+                    continue
+                size = prepare(write)
+                if size is None:
+                    continue
+                if size > left and batch:
+                    self._lanes[lane].appendleft(write)
+                    left = 0
+                    break
+                left -= size
+                gids.add(gid)
+                write.taken = True
+                write.held.pending, write.held.writing = None, write
+                batch.append(write)
         for write in again:
             self._lanes[write.lane].append(write)
         self._arm_riders()
         return batch
+
+    def _first(self, lane: Lane) -> Write | None:
+        """Take the lane's first write that may be written now out of it."""
+        queue = self._lanes[lane]
+        ripe_at = self._loop.time() + 0.001
+        while queue:
+            write = queue[0]
+            is_stale = write.taken or write.lane is not lane or write.end is not None
+            if not is_stale and lane is Lane.PARTIAL and write.ride_at > ripe_at and not self._is_closing:
+                return None
+            queue.popleft()
+            if is_stale:
+                continue
+            if write.held.dead:
+                self._refuse(write, WriteEnd.MISSED)
+            elif write.held.gid in self._parked:
+                self._parked[write.held.gid].append(write)
+            else:
+                return write
+        return None
 
     def park(self, gid: str) -> None:
         """Keep the gid's later writes out of batches: its row is locked."""
@@ -106,9 +126,9 @@ class WriteQueue:
 
     def clear(self) -> None:
         """Refuse everything that waits: this node has lost its lease."""
-        for lane in self._lanes:
-            waiting = list(lane)
-            lane.clear()
+        for queue in (*self._lanes, *self._parked.values()):
+            waiting = list(queue)
+            queue.clear()
             for write in waiting:
                 if not write.taken and write.end is None:
                     self._refuse(write, WriteEnd.MISSED)
