@@ -36,6 +36,7 @@ class Connections:
         self._reader_threads = ThreadPoolExecutor(READERS, thread_name_prefix="placet-sqlite-read")
         self._writer: sqlite3.Connection | None = None
         self._readers: list[sqlite3.Connection] = []
+        self._busy_ms = BUSY_MS
 
     async def open(self) -> None:
         """Connect. The file is made if it is missing; its schema is checked by the store."""
@@ -66,7 +67,7 @@ class Connections:
         if connection is None:
             raise _closed()
         return await asyncio.get_running_loop().run_in_executor(
-            self._writer_thread, _transaction, connection, work, busy_ms
+            self._writer_thread, self._writing, connection, work, busy_ms
         )
 
     async def read(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
@@ -78,6 +79,12 @@ class Connections:
         if self._writer is None:
             raise _closed()
         return await asyncio.get_running_loop().run_in_executor(self._reader_threads, self._reading, work)
+
+    def _writing(self, connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], _T], busy_ms: int) -> _T:
+        if busy_ms != self._busy_ms:
+            connection.execute(f"pragma busy_timeout = {busy_ms:d}")
+            self._busy_ms = busy_ms
+        return _transaction(connection, work)
 
     def _reading(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
         connection = self._readers.pop()  # there are as many as there are threads
@@ -95,10 +102,9 @@ class Connections:
         return connection
 
 
-def _transaction(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], _T], busy_ms: int) -> _T:
+def _transaction(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], _T]) -> _T:
     commits = False
     try:
-        connection.execute(f"pragma busy_timeout = {busy_ms:d}")
         connection.execute("begin immediate")
         result = work(connection)
         commits = True
