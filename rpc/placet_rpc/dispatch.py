@@ -158,8 +158,13 @@ class Operations:
         self.services: dict[str, ServiceSpec] = {}
         self._operations: dict[tuple[str, str], Operation] = {}
 
-    def add(self, service: ServiceSpec, implementation: object) -> None:
+    def add(self, service: ServiceSpec, implementation: object, filters: Sequence[ServerFilter] = ()) -> None:
         """Offers an implementation.
+
+        Args:
+            service: what is offered.
+            implementation: of it.
+            filters: stand before it after all others.
 
         Raises:
             ValueError: the service is offered already.
@@ -174,7 +179,9 @@ class Operations:
             if not callable(function):
                 raise TypeError(f"{where} is missing, but {service.key} has it")
             _check_signature(where, function, method)
-            operations[service.key, method.name] = Operation(service, method, function, self._threads, self._filters)
+            operations[service.key, method.name] = Operation(
+                service, method, function, self._threads, (*self._filters, *filters)
+            )
         self.services[service.key] = service
         self._operations.update(operations)
 

@@ -14,10 +14,15 @@ from fastapi import APIRouter, Request, Response
 from placet_rpc.asgi import MARKED_JSON, MAX_BODY_BYTES, HttpAnswer, answer_http, read_bounded, too_large
 from placet_rpc.codecs import JSON
 from placet_rpc.contract import MethodSpec, ServiceSpec, schema_of
-from placet_rpc.outcome import AT_LIMIT, FAULT, RAISED, UNFIT, Raised
+from placet_rpc.outcome import AT_LIMIT, FAULT, FORBIDDEN, RAISED, UNAUTHENTICATED, UNFIT, Raised
 from placet_rpc.server import Server
 
+OWN_SERVICES = "placet."
+"""What is Placet's own works over HTTP too, and has no place in the application's OpenAPI."""
+
 _FAILURES = {
+    UNAUTHENTICATED: "The server wants to know who calls; nothing ran.",
+    FORBIDDEN: "Not for this caller; nothing ran.",
     RAISED: "An exception of the contract; `kind` names it.",
     UNFIT: "The arguments don't fit the signature; nothing ran.",
     AT_LIMIT: "At a limit; nothing ran.",
@@ -39,6 +44,7 @@ def service_router(server: Server, *, max_body_bytes: int = MAX_BODY_BYTES) -> A
                 operation_id=f"{service.key}/{method.name}".replace("/", "_"),
                 response_class=Response,
                 openapi_extra=_described(method),
+                include_in_schema=not service.key.startswith(OWN_SERVICES),
             )
         # What a service of another version is asked for must be told apart from a wrong URL: nothing ran.
         missing = _missing(server, service)

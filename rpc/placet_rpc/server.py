@@ -3,6 +3,8 @@
 server = Server(tcp="127.0.0.1:20880")
 server.expose(Stock)(StockInMemory())
 async with server: ...
+
+Every server counts its calls and tells of itself (`governance.introspection`): `placet rpc stats tcp://127.0.0.1:20880`.
 """
 
 import asyncio
@@ -20,6 +22,10 @@ from placet_rpc.contract import service_of
 from placet_rpc.dispatch import MAX_THREADS, MAX_WAITING_FOR_THREADS, Operation, Operations, Threads
 from placet_rpc.frames import Fault
 from placet_rpc.frames.call import CallHeader, decode_call
+from placet_rpc.governance.access import Access, AccessList
+from placet_rpc.governance.counting import ServedStatistics
+from placet_rpc.governance.introspection import Introspection, ServerIntrospection
+from placet_rpc.governance.statistics import Statistics
 from placet_rpc.served_call import ServerFilter
 from placet_rpc.tcp.limits import TcpServerLimits
 from placet_rpc.tcp.server import GRACE, LINGER, Admit, Handler, TcpServer
@@ -43,7 +49,9 @@ class Server:
         handlers: further requests that the TCP port takes, such as `{CODEC_HTTP: HttpCalls(app)}`.
         app: this application's name.
         instance_id: of this process; one is made if it is not given.
-        filters: stand before all implementations, the first outermost; the server closes them.
+        filters: stand before all implementations, the first outermost; the server closes them. Those of this package
+            belong in this order: `Authentication`, `Access`, `Idempotency`, `Ordering`.
+        statistics: where calls are counted, always; None: a place of the server's own.
     """
 
     def __init__(
@@ -61,12 +69,15 @@ class Server:
         app: str = "",
         instance_id: str = "",
         filters: Sequence[ServerFilter] = (),
+        statistics: Statistics | None = None,
     ) -> None:
         self.app = app
         self.instance_id = instance_id or uuid4().hex
         self._threads = Threads(max_threads, max_waiting_for_threads)
         self._filters = tuple(filters)
-        self.operations = Operations(self._threads, self._filters)
+        self.statistics = statistics or Statistics()
+        counting = ServedStatistics(self.statistics, self.instance_id)
+        self.operations = Operations(self._threads, (counting, *self._filters))
         self._tcp = tcp
         self._codecs = find_codecs(codecs)
         self._tls = tls
@@ -75,6 +86,10 @@ class Server:
         self._admit = admit
         self._handlers = handlers or {}
         self.tcp_server: TcpServer | None = None
+        # Nobody who forgot to write an access list should show the world who calls whom.
+        guards = () if any(isinstance(one, Access) for one in self._filters) else (Access(AccessList()),)
+        own = ServerIntrospection(self.operations, self.statistics, app=self.app, instance_id=self.instance_id)
+        self.operations.add(service_of(Introspection), own, guards)
 
     def expose(self, interface: Callable[..., _Service]) -> Callable[[_Service], None]:
         """Offers an implementation: `server.expose(Stock)(StockImpl())`. mypy checks it against the interface.
