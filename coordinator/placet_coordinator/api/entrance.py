@@ -1,6 +1,7 @@
 """The ASGI application as a server sees it: the fast lane in front, FastAPI behind, one way to read a body."""
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
@@ -9,7 +10,7 @@ from starlette.types import Receive, Scope, Send
 from placet_coordinator.api.answers import Answer, TooLarge, of_error
 from placet_coordinator.api.body import ClientGone, read_body
 from placet_coordinator.api.health import Health
-from placet_coordinator.api.lane import TRANSACTIONS, FastLane
+from placet_coordinator.api.lane import TRANSACTIONS, FastLane, HotCall
 
 if TYPE_CHECKING:
     from placet_rpc.http.fast_lane import HotHandler, HotRequest
@@ -31,7 +32,8 @@ class Entrance:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request (or a lifespan event, which FastAPI takes)."""
-        if scope["type"] != "http" or not self.lane.knows(scope["method"], scope["path"]):
+        call = self.lane.find(scope["method"], scope["path"]) if scope["type"] == "http" else None
+        if call is None:
             await self.fastapi(scope, receive, send)
             return
         try:
@@ -41,7 +43,7 @@ class Entrance:
         except TooLarge as error:
             answer = of_error(error)
         else:
-            answer = await self.lane.handle(scope["path"], scope["query_string"], scope["headers"], body)
+            answer = await self.lane.handle(call, scope["query_string"], scope["headers"], body)
         assert answer is not None  # noqa: S101 - TooLarge always has an answer
         await send_answer(answer, send)
 
@@ -66,19 +68,19 @@ class HotLane:
         """Return the handler of a hot call, None for any other request."""
         if method != b"POST" or not target.startswith(_HOT_PREFIX) or b"%" in target:
             return None
-        path = target.partition(b"?")[0]
-        return self._start if self._lane.knows("POST", path.decode("latin-1")) else None
+        path, _, query = target.partition(b"?")
+        call = self._lane.find("POST", path.decode("latin-1"))
+        return None if call is None else partial(self._start, call, query)
 
-    def _start(self, request: "HotRequest") -> None:
+    def _start(self, call: HotCall, query: bytes, request: "HotRequest") -> None:
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
-        task = self._loop.create_task(self._answer(request))
+        task = self._loop.create_task(self._answer(call, query, request))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _answer(self, request: "HotRequest") -> None:
-        path, _, query = request.target.partition(b"?")
-        answer = await self._lane.handle(path.decode("latin-1"), query, request.headers, request.body)
+    async def _answer(self, call: HotCall, query: bytes, request: "HotRequest") -> None:
+        answer = await self._lane.handle(call, query, request.headers, request.body)
         fields = self._blocks.get(answer.fields)
         if fields is None:
             fields = b"".join(b"%b: %b\r\n" % field for field in answer.fields)

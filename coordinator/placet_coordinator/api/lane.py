@@ -3,8 +3,8 @@
 FastAPI declares the same calls for OpenAPI, and its endpoints end here too: one decoder, one validator.
 """
 
-from collections.abc import Awaitable, Callable
-from typing import Protocol
+from collections.abc import Callable, Coroutine
+from typing import Any, NamedTuple, Protocol
 
 import structlog
 
@@ -26,7 +26,7 @@ REGISTER = BodyDecoder(RegisterRequest, has_raw=True)
 COMMIT = BodyDecoder(CommitRequest, may_be_empty=True)
 ABORT = BodyDecoder(AbortRequest, may_be_empty=True)
 
-_AFTER_GID = len(TRANSACTIONS) + 1
+_OF_GID = TRANSACTIONS + "/"
 
 _log = structlog.get_logger("placet.api")
 
@@ -52,8 +52,15 @@ class Commands(Protocol):
         """Make the waiting calls of an open transaction now."""
 
 
-Call = Callable[[str, bytes, str | None, bytes], Awaitable[Answer]]
+Call = Callable[[str, bytes, str | None, bytes], Coroutine[Any, Any, Answer]]
 """From gid, query, traceparent and body to the answer."""
+
+
+class HotCall(NamedTuple):
+    """One of the lane's calls; the gid is empty for begin, which has it in its body."""
+
+    gid: str
+    answer: Call
 
 
 class FastLane:
@@ -63,39 +70,36 @@ class FastLane:
         self._commands, self._access = commands, access
         self._of_gid: dict[str, Call] = {"branches": self._register, "commit": self._commit, "abort": self._abort}
 
-    def knows(self, method: str, path: str) -> bool:
-        """Say whether a call is one of the lane's."""
-        return method == "POST" and (path == TRANSACTIONS or self._split(path)[1] in self._of_gid)
+    def find(self, method: str, path: str) -> HotCall | None:
+        """Return the lane's call at a decoded path, None if it is not one of the lane's."""
+        if method != "POST":
+            return None
+        if path == TRANSACTIONS:
+            return HotCall("", self._begin)
+        if not path.startswith(_OF_GID):
+            return None
+        gid, _, name = path[len(_OF_GID) :].partition("/")
+        answer = self._of_gid.get(name)
+        return None if answer is None else HotCall(gid, answer)
 
-    async def handle(self, path: str, query: bytes, headers: Headers, body: bytes) -> Answer:
-        """Answer one call that `knows` said yes to; never raises.
+    async def handle(self, call: HotCall, query: bytes, headers: Headers, body: bytes) -> Answer:
+        """Answer one call; never raises.
 
         Args:
-            path: decoded.
+            call: what `find` returned.
             query: as sent, without the question mark.
             headers: names in lower case.
             body: the whole body.
         """
         try:
             traceparent = self._access.admit(headers)
-            if path == TRANSACTIONS:
-                return await self._begin("", query, traceparent, body)
-            gid, call = self._split(path)
-            check_gid(gid)
-            return await self._of_gid[call](gid, query, traceparent, body)
+            return await call.answer(call.gid, query, traceparent, body)
         except Exception as error:  # noqa: BLE001 - the edge turns whatever is left into a problem
             answer = of_error(error)
             if answer is None:
-                _log.exception("a call failed", path=path)
+                _log.exception("a call failed", call=call.answer.__name__, gid=call.gid)
                 answer = of_defect()
             return answer
-
-    @staticmethod
-    def _split(path: str) -> tuple[str, str]:
-        if not path.startswith(TRANSACTIONS + "/"):
-            return "", ""
-        gid, slash, call = path[_AFTER_GID:].partition("/")
-        return gid, call if slash else ""
 
     async def _begin(self, _gid: str, query: bytes, traceparent: str | None, body: bytes) -> Answer:
         wait_ms = read_query(query, WaitQuery).wait_ms if query else 0
@@ -106,16 +110,19 @@ class FastLane:
         return Answer(201 if is_new else 200, encode(reply))
 
     async def _register(self, gid: str, query: bytes, _traceparent: str | None, body: bytes) -> Answer:
+        check_gid(gid)
         if query:
             read_query(query, NoQuery)
         return Answer(200, encode(await self._commands.register(gid, REGISTER.read(body))))
 
     async def _commit(self, gid: str, query: bytes, _traceparent: str | None, body: bytes) -> Answer:
+        check_gid(gid)
         wait_ms = read_query(query, WaitQuery).wait_ms if query else 0
         COMMIT.read(body)
         return Answer(200, encode(await self._commands.commit(gid, wait_ms=wait_ms)))
 
     async def _abort(self, gid: str, query: bytes, _traceparent: str | None, body: bytes) -> Answer:
+        check_gid(gid)
         wait_ms = read_query(query, WaitQuery).wait_ms if query else 0
         request: AbortRequest = ABORT.read(body)
         check_text(reason_text=request.reason_text)

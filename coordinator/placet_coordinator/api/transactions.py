@@ -165,7 +165,9 @@ def hot_calls(lane: FastLane) -> tuple[ApiCall, ...]:
 
     async def endpoint(request: Request) -> Answer:
         scope = request.scope
-        return await lane.handle(scope["path"], scope["query_string"], scope["headers"], await body_of(request))
+        call = lane.find("POST", scope["path"])
+        assert call is not None  # noqa: S101 - the router has matched the same paths
+        return await lane.handle(call, scope["query_string"], scope["headers"], await body_of(request))
 
     durable = "This state is durable; without `wait_ms` the answer comes as soon as the decision is."
     of_gid = "/v1/transactions/{gid}"
