@@ -25,12 +25,17 @@ class Proxy:
         """Set when a request was dropped."""
 
     @property
+    def port(self) -> int:
+        """Where it listens, on loopback."""
+        assert self._server is not None
+        port: int = self._server.sockets[0].getsockname()[1]
+        return port
+
+    @property
     def url(self) -> str:
         """The database's URL by way of the proxy."""
-        assert self._server is not None
-        port = self._server.sockets[0].getsockname()[1]
         user = self._parts.netloc.rpartition("@")[0]
-        return self._parts._replace(netloc=f"{user}@127.0.0.1:{port}").geturl()
+        return self._parts._replace(netloc=f"{user}@127.0.0.1:{self.port}").geturl()
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)

@@ -10,6 +10,11 @@ OWNER = "boot-of-node-a"
 CREATED_AT_MS = 1_700_000_000_000
 
 
+def stamp(gid: str, version: int) -> str:
+    """Return the stamp that a row of this version carries unless told otherwise: each write has its own."""
+    return f"{OWNER}:{gid[-20:]}:{version}"
+
+
 def a_row(gid: str, **changed: Any) -> Row:
     """Return an active TCC of `OWNER`, version 1."""
     row = Row(
@@ -27,7 +32,7 @@ def a_row(gid: str, **changed: Any) -> Row:
         driven=False,
         version=1,
         owner=OWNER,
-        written_by=f"{OWNER}:{gid[-20:]}",
+        written_by=stamp(gid, changed.get("version", 1)),
         format=1,
         next_due_at_ms=CREATED_AT_MS + 30_000,
         created_at_ms=CREATED_AT_MS,
@@ -44,6 +49,12 @@ def a_final_row(gid: str, **changed: Any) -> Row:
     return a_row(gid, **(ended | changed))
 
 
+def as_version(row: Row, version: int) -> Row:
+    """Return the row as it is at another version."""
+    is_own = row.written_by == stamp(row.gid, row.version)
+    return replace(row, version=version, written_by=stamp(row.gid, version) if is_own else row.written_by)
+
+
 def insert(row: Row, *attempts: AttemptRow) -> Entry:
     """Return the entry that inserts the row."""
     return Entry(kind=EntryKind.INSERT, row=row, plan_changed=True, attempts=attempts)
@@ -51,7 +62,7 @@ def insert(row: Row, *attempts: AttemptRow) -> Entry:
 
 def update(row: Row, expected_version: int, *attempts: AttemptRow, plan_changed: bool = False) -> Entry:
     """Return the entry that replaces version `expected_version` by this row; a plan that stays isn't given."""
-    row = replace(row, version=expected_version + 1, plan=row.plan if plan_changed else "")
+    row = replace(as_version(row, expected_version + 1), plan=row.plan if plan_changed else "")
     return Entry(
         kind=EntryKind.UPDATE,
         row=row,

@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from conformance.store.rows import CREATED_AT_MS, a_final_row, a_row, decide, insert
-from placet_coordinator.ports.rows import Entry, Row
+from placet_coordinator.ports.rows import Row
 from placet_coordinator.ports.store import Store
 
 
@@ -65,7 +65,7 @@ async def test_first_decision_wins(store: Store):
     """A second one finds the transaction decided."""
     await store.write([insert(a_row("g1"))])
     assert len(await store.write([decide("g1")])) == 1
-    abort = Entry(kind=decide("g1").kind, row=replace(decide("g1").row, status="aborting", reason="initiator"))
+    abort = decide("g1", written_by="boot-of-node-b:2", status="aborting", reason="initiator")
     assert await store.write([abort]) == {}
     row = await store.load("g1")
     assert row is not None

@@ -127,4 +127,4 @@ async def test_cancelled_write_leaves_the_store_usable(server_url: str, open_sto
         with pytest.raises(asyncio.CancelledError):
             await writing
         proxy.loses_requests = False
-        assert await store.write([insert(a_row("g1")), insert(a_row("g4"))]) == {1: None}
+        assert await store.write([insert(a_row("g1", written_by="late")), insert(a_row("g4"))]) == {1: None}

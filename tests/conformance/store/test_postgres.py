@@ -12,7 +12,7 @@ from conformance.store.conftest import OpenStore
 from conformance.store.rows import CREATED_AT_MS, a_row, an_attempt, decide, insert, update
 from placet_coordinator.ports.rows import Entry, Row
 from placet_coordinator.ports.store import BadData, Store, StoreUnavailable
-from placet_coordinator.store.postgres import session
+from placet_coordinator.store import pool
 from placet_coordinator.store.postgres.batch import Kinds, statement
 from placet_coordinator.store.postgres.session import SETTINGS
 from placet_coordinator.store.postgres.store import READ_SESSIONS, PostgresStore
@@ -238,7 +238,7 @@ async def test_reader_that_finds_no_session_free_is_told_after_a_limit(
     schema_url: str, open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
 ):
     """Lists that never end can't make others wait for ever, and the journal does not notice."""
-    monkeypatch.setattr(session, "QUEUE_LIMIT_S", 0.05)
+    monkeypatch.setattr(pool, "QUEUE_LIMIT_S", 0.05)
     store = await open_store(schema_url)
     assert isinstance(store, PostgresStore)
     taken = [await store._reads.take() for _ in range(READ_SESSIONS)]

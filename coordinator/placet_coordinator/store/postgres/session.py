@@ -2,26 +2,23 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import asyncpg
 from sqlalchemy import make_url
 
 from placet_coordinator.ports.store import StoreUnavailable
+from placet_coordinator.store.counters import Counters
+from placet_coordinator.store.pool import Pool
 from placet_coordinator.store.postgres.failures import needs_new_connection, refused, said
+from placet_coordinator.store.reconnect import ReconnectPause
 
 CONNECT_LIMIT_S: Final = 5.0
 ANSWER_LIMIT_S: Final = 10.0
 """A statement without an answer for so long counts as lost; above every lock wait and `STATEMENT_LIMIT_MS`."""
 STATEMENT_LIMIT_MS: Final = 8_000
-QUEUE_LIMIT_S: Final = 5.0
-"""How long a statement waits for a free session."""
 PREPARED_MAX: Final = 128
 """Statements that a session keeps prepared; beyond it the oldest is prepared again when it is needed."""
-RECONNECT_FIRST_S: Final = 0.05
-RECONNECT_CAP_S: Final = 1.0
-"""After a failed connect the next is tried so much later at most; until then statements are refused at once."""
 
 SETTINGS: Final = {
     "application_name": "placet",
@@ -55,17 +52,6 @@ OPTIONS: Final = frozenset({"host", "sslmode", "sslcert", "sslkey", "sslrootcert
 _LOST: Final = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
-@dataclass
-class Counters:
-    """What was sent since the store was opened."""
-
-    statements: int = 0
-    commits: int = 0
-    round_trips: int = 0
-    entries: int = 0
-    batches: int = 0
-
-
 class Session:
     """One connection, connected when needed. One statement at a time, each a transaction of its own.
 
@@ -77,9 +63,7 @@ class Session:
         self._dsn, self._lock_wait_ms, self._counters = dsn, lock_wait_ms, counters
         self._connection: Any = None
         self._prepared: dict[str, Any] = {}
-        self._connect_not_before = 0.0
-        self._pause_s = RECONNECT_FIRST_S
-        self._refusal = ""
+        self._pause = ReconnectPause()
         self.columns: tuple[str, ...] = ()
 
     async def connect(self) -> None:
@@ -91,22 +75,17 @@ class Session:
         if self._connection is not None and not self._connection.is_closed():
             return
         self.close()
-        loop = asyncio.get_running_loop()
-        if loop.time() < self._connect_not_before:
-            raise StoreUnavailable(self._refusal, wrote_nothing=True)
+        self._pause.check()
         try:
             async with asyncio.timeout(CONNECT_LIMIT_S):
                 await self._connect()
         except (ValueError, asyncpg.PostgresError, *_LOST) as error:
             self.close()
-            self._refusal = f"can't connect to PostgreSQL: {said(error)}"
-            self._connect_not_before = loop.time() + self._pause_s
-            self._pause_s = min(2 * self._pause_s, RECONNECT_CAP_S)
-            raise StoreUnavailable(self._refusal, wrote_nothing=True) from None
+            raise self._pause.failed(f"can't connect to PostgreSQL: {said(error)}") from None
         except BaseException:
             self.close()
             raise
-        self._pause_s = RECONNECT_FIRST_S
+        self._pause.succeeded()
 
     async def run(self, statement: str, arguments: Sequence[Any]) -> list[Any]:
         """Run one statement, prepared at its first use, and return its rows.
@@ -169,49 +148,19 @@ class Session:
         return prepared
 
 
-class Sessions:
-    """A bounded pool: who finds no session free waits for one, in turn, for a limited time."""
+class Sessions(Pool[Session]):
+    """A bounded pool of sessions that wait equally long for locks."""
 
     def __init__(self, size: int, dsn: str, lock_wait_ms: int, counters: Counters) -> None:
-        self._free = [Session(dsn, lock_wait_ms, counters) for _ in range(size)]
-        self._all = tuple(self._free)
-        self._places = asyncio.Semaphore(size)
+        super().__init__(size, lambda: Session(dsn, lock_wait_ms, counters))
 
     async def run(self, statement: str, arguments: Sequence[Any] = ()) -> list[Any]:
-        """Run a statement on a free session, the last used first. Raises as `Session.run`."""
+        """Run a statement on a free session. Raises as `Session.run` and `Pool.take`."""
         session = await self.take()
         try:
             return await session.run(statement, arguments)
         finally:
             self.give_back(session)
-
-    async def take(self) -> Session:
-        """Return a free session, to be given back.
-
-        Raises:
-            StoreUnavailable: none became free in time; nothing was sent.
-        """
-        if self._places.locked():
-            try:
-                async with asyncio.timeout(QUEUE_LIMIT_S):
-                    await self._places.acquire()
-            except TimeoutError:
-                raise StoreUnavailable(
-                    f"no database session became free within {QUEUE_LIMIT_S:g} s", wrote_nothing=True
-                ) from None
-        else:
-            await self._places.acquire()
-        return self._free.pop()
-
-    def give_back(self, session: Session) -> None:
-        """Let others have the session."""
-        self._free.append(session)
-        self._places.release()
-
-    def close(self) -> None:
-        """End all sessions."""
-        for session in self._all:
-            session.close()
 
 
 def dsn_of(url: str) -> str:

@@ -12,8 +12,9 @@ from sqlalchemy.dialects.postgresql.asyncpg import dialect
 from placet_coordinator.core.transaction import FORMAT
 from placet_coordinator.ports.rows import Entry, InstanceRow, Row
 from placet_coordinator.store import queries
+from placet_coordinator.store.counters import Counters
 from placet_coordinator.store.postgres import batch as batches
-from placet_coordinator.store.postgres.session import Counters, Sessions, dsn_of
+from placet_coordinator.store.postgres.session import Sessions, dsn_of
 from placet_coordinator.store.reads import Reads
 from placet_coordinator.store.schema import READ_REVISION, check_revision
 from placet_migrations import VERSION_TABLE
