@@ -32,7 +32,7 @@ def test_a_full_bucket_gives_its_burst_and_then_the_rate(clock, rate, burst):
 
 
 def test_the_edge_of_a_second_lets_nothing_more_through(clock):
-    """No window of a second sees more than burst and rate, wherever it begins; a fixed window lets twice the rate pass."""
+    """No window of a second sees more than burst and rate, wherever it begins; fixed windows let twice as much pass."""
     buckets = TokenBuckets(clock, Rate(per_second=10, burst=1))
     passed = []
     for step in range(300):
