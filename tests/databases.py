@@ -2,7 +2,8 @@
 
 `postgres_url`, `mariadb_url` and `sqlite_url` are strings in the form of `PLACET_DATABASE_URL`; `database_url` runs a
 test once on each. A server is started when it is not up; `PLACET_TEST_POSTGRES_URL` and `PLACET_TEST_MARIADB_URL` name
-another one, whose user has to be allowed to create databases.
+another one, whose user has to be allowed to create databases. Redis and ZooKeeper are shared by all tests: each uses
+keys or nodes of a name of its own, and removes them.
 """
 
 import itertools
@@ -42,6 +43,18 @@ def mariadb_server() -> str:
         cursor.execute("SELECT schema_name FROM information_schema.schemata WHERE schema_name LIKE %s", (f"{PREFIX}%",))
         _drop_orphans((name for (name,) in cursor.fetchall()), lambda name: _drop_mariadb(cursor, name))
     return url
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> str:
+    """The URL of a running Redis."""
+    return _server("redis", "PLACET_TEST_REDIS_URL")
+
+
+@pytest.fixture(scope="session")
+def zookeeper_servers() -> str:
+    """Host and port of a running ZooKeeper."""
+    return _server("zookeeper", "PLACET_TEST_ZOOKEEPER_SERVERS")
 
 
 @pytest.fixture
