@@ -1,0 +1,82 @@
+"""One `placet server` on SQLite, asked by plain HTTP; what these tests know stands in docs/reference/wire.md."""
+
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx2
+import pytest
+
+from acceptance.participant import Participant
+from acceptance.processes import Server, until
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory) -> Iterator[Server]:
+    """The server that all tests of the wire share; each uses gids and names of its own."""
+    folder = tmp_path_factory.mktemp("wire")
+    serving = Server(f"sqlite:///{folder / 'placet.db'}", folder)
+    try:
+        yield serving.run()
+    finally:
+        serving.stop()
+
+
+@pytest.fixture(scope="session")
+def api(server) -> Iterator[httpx2.Client]:
+    """A client that knows the base URL, and nothing of Placet."""
+    with httpx2.Client(base_url=server.url, timeout=30) as client:
+        yield client
+
+
+@pytest.fixture
+def gid() -> str:
+    """A gid that no other test uses."""
+    return f"t-{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def participant() -> Iterator[Participant]:
+    """A participant without the SDK."""
+    with Participant() as serving:
+        yield serving
+
+
+@pytest.fixture
+def tcc(gid) -> dict[str, Any]:
+    """A begin of one branch whose participant nobody calls as long as nothing is decided."""
+    branch = {"branch_id": "a", "target": "http://127.0.0.1:1/debit", "payload": {"amount": 30}}
+    return {"pattern": "tcc", "gid": gid, "branches": [branch]}
+
+
+@pytest.fixture
+def settled(api) -> Callable[[str, str], Any]:
+    """Waits until a transaction has a status, and returns it as the wire shows it."""
+
+    def wait(gid: str, status: str) -> Any:
+        def look() -> Any:
+            view = api.get(f"/v1/transactions/{gid}").json()
+            return view if view["status"] == status else None
+
+        return until(f"{gid} is {status}", look)
+
+    return wait
+
+
+def slug(answer: httpx2.Response) -> str:
+    """Returns the stable part of a problem's type, having checked that the answer is a problem."""
+    assert answer.headers["content-type"] == "application/problem+json", answer.text
+    told = answer.json()
+    assert told["status"] == answer.status_code
+    assert told["title"]
+    return told["type"].rsplit("/", 1)[-1]
+
+
+def refused(answer: httpx2.Response, status: int, kind: str, field: str | None = None) -> dict[str, Any]:
+    """Checks that an answer is a problem of this status and type, about this field, and returns it."""
+    assert (answer.status_code, slug(answer)) == (status, kind), answer.text
+    told = answer.json()
+    if field is not None:
+        assert told["field"] == field, told
+        assert told["rule"], told
+    return told
