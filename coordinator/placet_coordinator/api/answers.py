@@ -10,7 +10,7 @@ from placet_contract.limits import BODY_BYTES_MAX
 from placet_contract.problems import Problem, encode_problem, problem
 from placet_coordinator.core.moves import RefusalKind
 from placet_coordinator.core.rule import RuleBroken
-from placet_coordinator.engine.errors import Overloaded, Refused, UnknownGid, Unresolved
+from placet_coordinator.engine.errors import Damaged, Overloaded, Refused, UnknownGid, Unresolved
 from placet_coordinator.ports.store import StoreUnavailable
 
 encode = msgspec.json.Encoder().encode
@@ -129,6 +129,10 @@ def _of_unresolved(error: Unresolved) -> Answer:
     return of_problem(problem(problems.UNAVAILABLE, "The outcome is unknown; repeat the call", 500, detail=str(error)))
 
 
+def _of_damaged(error: Damaged) -> Answer:
+    return of_problem(problem(problems.INTERNAL, "The transaction's row is damaged", 500, detail=str(error)))
+
+
 def _of_unavailable(_error: StoreUnavailable) -> Answer:
     detail = "try again; on the server, `placet doctor` tells why"
     told = problem(problems.UNAVAILABLE, "The database can't be reached", 503, detail=detail)
@@ -167,5 +171,6 @@ _TELLERS: tuple[tuple[type[Exception], Callable[[Any], Answer]], ...] = (
     (UnknownGid, _of_unknown),
     (Overloaded, _of_overloaded),
     (Unresolved, _of_unresolved),
+    (Damaged, _of_damaged),
     (StoreUnavailable, _of_unavailable),
 )

@@ -15,7 +15,7 @@ from placet_coordinator.core.events import AbortAsked, BeginAsked, CommitAsked, 
 from placet_coordinator.core.patterns.recorded_abort import recorded_abort
 from placet_coordinator.core.plan import plan_branches, planned
 from placet_coordinator.core.rule import RuleBroken
-from placet_coordinator.core.transaction import Branch, Transaction
+from placet_coordinator.core.transaction import FORMAT, Branch, Transaction
 from placet_coordinator.core.transitions import step
 from placet_coordinator.engine.driver import Driver
 from placet_coordinator.engine.errors import Overloaded, Refused, Standing, UnknownGid, Unresolved
@@ -49,6 +49,9 @@ class CommandLimits:
     branches_max: int = wire_limits.BRANCHES_MAX
 
 
+EventFor = Callable[[Transaction], Event]
+
+
 class _Again(Exception):
     """The row is not what this node thought: step the request again."""
 
@@ -63,6 +66,7 @@ class Commands:
         Refused: the state or the pattern does not allow it; nothing changed.
         UnknownGid: no such transaction.
         Overloaded: nothing was written; repeat later.
+        Damaged: the row can't be read; nothing was written.
         Unresolved: the store did not tell in time; repeat the command.
     """
 
@@ -90,6 +94,7 @@ class Commands:
 
         When this returns, the transaction and its branches are durable.
         """
+        self._admit_begin()
         if request.gid is None and request.pattern is Pattern.SAGA:
             raise RuleBroken("gid", "a saga needs a gid of your own: it is what makes a repeated begin the same saga")
         gid = self._chance.new_gid() if request.gid is None else request.gid
@@ -97,8 +102,8 @@ class Commands:
             request, gid, self._clock.now_ms(), branches_max=self._limits.branches_max, traceparent=traceparent
         )
         self._check_targets(transaction.branches)
-        self._admit_begin()
         for _ in range(STEPS_AGAIN_MAX):
+            self._admit()
             held = self._driver.held.get(gid)
             if held is None:
                 write = self._driver.begin(transaction)
@@ -111,7 +116,10 @@ class Commands:
                 await self._latest_is_settled(held)
             row = await self._load(gid)
             if row is not None:
-                return await self._answer_from(row, BeginAsked(transaction), wait_ms), False
+                try:
+                    return await self._answer_from(row, lambda _stored: BeginAsked(transaction), wait_ms), False
+                except _Again:
+                    continue
         raise Overloaded(f"{gid} changes too fast")
 
     async def register(self, gid: str, request: RegisterRequest) -> TransactionReply:
@@ -146,7 +154,6 @@ class Commands:
             try:
                 return await self._decided(gid, Status.ABORTING, event, reason_text, wait_ms)
             except UnknownGid:
-                self._admit()
                 write = self._driver.begin(recorded_abort(gid, reason_text, self._clock.now_ms()))
                 end = await self._driver.journal.wait(write)
                 if end is WriteEnd.DURABLE:
@@ -188,9 +195,9 @@ class Commands:
             next_due_at_ms=now_ms + LOOK_AGAIN_MS,
         )
 
-    async def _stepped(self, gid: str, event_for: Callable[[Transaction], Event], wait_ms: int = 0) -> TransactionReply:
-        self._admit()
+    async def _stepped(self, gid: str, event_for: EventFor, wait_ms: int = 0) -> TransactionReply:
         for _ in range(STEPS_AGAIN_MAX):
+            self._admit()
             try:
                 held = self._driver.held.get(gid)
                 if held is not None:
@@ -199,7 +206,7 @@ class Commands:
                 if row is None:
                     raise UnknownGid(gid)
                 if gid not in self._driver.held:
-                    return await self._answer_from(row, event_for(from_row(row)), wait_ms)
+                    return await self._answer_from(row, event_for, wait_ms)
             except _Again:
                 continue
         raise Overloaded(f"{gid} changes too fast")
@@ -212,24 +219,33 @@ class Commands:
             await self._settled_or_again(write, is_own=False)
             raise Refused(taken.refusal, _standing(taken.transaction))
         if write is None:
-            # A repeat, answered from the store: another node may have gone further.
-            row = await self._load(held.gid)
-            if row is None or row.version != held.version:
-                self._driver.forget(held)
-                raise _Again
-            return await self._reply(held, None, wait_ms, at_least=row)
+            return await self._reply(held, None, wait_ms, at_least=await self._row_of(held))
         await self._settled_or_again(write)
         return await self._reply(held, write, wait_ms)
 
-    async def _answer_from(self, row: Row, event: Event, wait_ms: int) -> TransactionReply:
+    async def _row_of(self, held: Held) -> Row:
+        """Return the row of a copy that is durable: a repeat is answered from it, for others may have written."""
+        version = held.version
+        row = await self._load(held.gid)
+        if row is not None and row.version == version:
+            return row
+        if held.version == version:
+            self._driver.forget(held)  # somebody else wrote; else it was this node, while the row was read
+        raise _Again
+
+    async def _answer_from(self, row: Row, event_for: EventFor, wait_ms: int) -> TransactionReply:
         """Answer from a row that this node does not hold; take the transaction up only if the event changes it."""
+        if row.format > FORMAT:
+            raise Overloaded(f"{row.gid} was written by a newer coordinator, which has to serve it")
         stored = from_row(row)
+        event = event_for(stored)
         probe = step(stored, event, self._clock.now_ms())
         if probe.refusal is not None:
             raise Refused(probe.refusal, _standing(stored))
         if probe.transaction is stored:
             return await self._reply(None, None, wait_ms, at_least=row)
-        return await self._step_held(self._driver.adopt(row), event, wait_ms)
+        held = self._driver.adopt(row)
+        return await self._step_held(held, event_for(held.transaction), wait_ms)
 
     async def _settled_or_again(self, write: Write | None, *, is_own: bool = True) -> None:
         """Wait for a write; `is_own` tells that the request has a part in it, and may be to blame for its data."""

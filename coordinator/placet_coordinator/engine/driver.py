@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from placet_contract.vocabulary import Outcome
+from placet_coordinator.core.calling import LOOK_AGAIN_MS
 from placet_coordinator.core.events import Adopted, Answered, Event, TimePassed
 from placet_coordinator.core.moves import Step
 from placet_coordinator.core.transaction import Call, Transaction
@@ -62,6 +63,8 @@ class Driver:
         self.held: dict[str, Held] = {}
         self.lost: Callable[[Held], None] = lambda _held: None
         """Called when a write of a transaction did not hit and its copy was dropped."""
+        self.left: set[str] | None = None
+        """Collects the gids that leave memory, while somebody reads rows that might be older than what left."""
 
     def begin(self, transaction: Transaction) -> Write:
         """Take up a new transaction; its calls go out once the returned write is durable."""
@@ -74,17 +77,31 @@ class Driver:
         return write
 
     def adopt(self, row: Row) -> Held:
-        """Take up an open transaction from its row; what an earlier owner had sent counts as unanswered."""
+        """Take up an open transaction from its row; what an earlier owner had sent counts as unanswered.
+
+        If the row names another owner, calls wait for the write that makes it ours (decision 0002).
+
+        Raises:
+            Damaged: the row can't be read; nothing has changed.
+        """
+        held = Held(from_row(row), row.version, is_ours=row.owner == self._owner.boot_id)
         earlier = self.held.get(row.gid)
         if earlier is not None:
             self.forget(earlier)
-        held = Held(from_row(row), row.version)
         held.stored_due_at_ms = row.next_due_at_ms
         self.held[held.gid] = held
-        self.apply(held, Adopted())
-        if held.tick is None and held.transaction.next_due_at_ms is not None:
-            self._schedule.set(held, held.transaction.next_due_at_ms)
+        try:
+            self.apply(held, Adopted())
+        except BaseException:
+            self.forget(held)
+            raise
+        self._look_again(held)
         return held
+
+    def touch(self, held: Held) -> None:
+        """Write the transaction's true due time: the row's comes too early, and others claim what is overdue."""
+        if held.pending is None and held.writing is None:
+            self.journal.append(held, held.transaction, Lane.PARTIAL)
 
     def apply(self, held: Held, event: Event, attempts: tuple[AttemptRow, ...] = ()) -> Step:
         """Step, queue the write, and make the calls as soon as the law allows."""
@@ -95,7 +112,7 @@ class Driver:
             return taken
         if not after.is_open:
             lane = Lane.URGENT if held.finish_waiters else Lane.RIDER
-        elif taken.awaited and taken.calls:
+        elif taken.calls and (taken.awaited or not held.is_ours):
             lane = Lane.URGENT
         else:
             lane = Lane.PARTIAL
@@ -134,7 +151,7 @@ class Driver:
     # --- what follows a step
 
     def _after(self, held: Held, write: Write, taken: Step) -> None:
-        if taken.awaited:
+        if taken.awaited or not held.is_ours:
             held.gate = write
         if taken.calls:
             if held.gate is None:
@@ -148,6 +165,8 @@ class Driver:
             self._schedule.set(held, due_at_ms)
 
     def _call(self, held: Held, calls: tuple[Call, ...] | list[Call]) -> None:
+        if not self._owner.holds_lease:
+            return  # others may drive it by now; every copy is about to be dropped
         transaction = held.transaction
         for each in calls:
             progress = transaction.progress[each.index]
@@ -175,18 +194,29 @@ class Driver:
             deadline_at_ms=end.deadline_at_ms,
             chance=self._chance.uniform(),
         )
-        self.apply(held, answered, attempts)
+        self._apply_unasked(held, answered, attempts)
 
     def _came_due(self, held: Held) -> None:
         due_at_ms = held.transaction.next_due_at_ms
         if held.dead or due_at_ms is None:
             return
-        if due_at_ms > self._clock.now_ms():
-            self._schedule.set(held, due_at_ms)
-            return
-        self.apply(held, TimePassed())
-        if held.tick is None and held.transaction.next_due_at_ms is not None:
-            self._schedule.set(held, held.transaction.next_due_at_ms)
+        if due_at_ms <= self._clock.now_ms():
+            self._apply_unasked(held, TimePassed())
+        self._look_again(held)
+
+    def _apply_unasked(self, held: Held, event: Event, attempts: tuple[AttemptRow, ...] = ()) -> None:
+        """Apply an outcome or a timer: no caller would hear of a defect, and it must not stop the others' events."""
+        try:
+            self.apply(held, event, attempts)
+        except Exception as error:  # noqa: BLE001 - as said
+            self._observer.trouble("defect", f"{held.gid}: {type(error).__name__}: {error}")
+
+    def _look_again(self, held: Held) -> None:
+        """See that an open transaction has a time; one in the past, which a look did not move, is no time."""
+        due_at_ms = held.transaction.next_due_at_ms
+        if held.tick is None and due_at_ms is not None and not held.dead:
+            now_ms = self._clock.now_ms()
+            self._schedule.set(held, due_at_ms if due_at_ms > now_ms else now_ms + LOOK_AGAIN_MS)
 
     # --- what follows a write
 
@@ -203,6 +233,7 @@ class Driver:
             return
         if held.dead:
             return
+        held.is_ours = True
         transaction = write.transaction
         if write.kind is EntryKind.INSERT and transaction.pattern is not None:
             self._observer.started(transaction)
@@ -222,6 +253,8 @@ class Driver:
         self._schedule.forget(held)
         if self.held.get(held.gid) is held:
             del self.held[held.gid]
+            if self.left is not None:
+                self.left.add(held.gid)
 
     def _release_waiters(self, held: Held, end: Write | None) -> None:
         waiters, held.finish_waiters = held.finish_waiters, []

@@ -4,6 +4,7 @@ CommandError
 ├── UnknownGid       404: never begun here, or past the retention
 ├── Refused          409 or 422: the core refused the event; nothing changed
 ├── Overloaded       503 with Retry-After: nothing was written; repeat later
+├── Damaged          500: the row can't be read; nothing was written, and a repeat would not help
 └── Unresolved       500: the outcome of the write is unknown; repeat the call, it is idempotent
 """
 
@@ -51,6 +52,14 @@ class Overloaded(CommandError):
     def __init__(self, limit: str, retry_after_s: int = 1) -> None:
         super().__init__(f"{limit}; nothing was written, repeat the call after {retry_after_s} s")
         self.retry_after_s = retry_after_s
+
+
+class Damaged(CommandError):
+    """A row can't be read, or not be driven by this build; it is left as it is, for a human to look at."""
+
+    def __init__(self, gid: str, cause: str) -> None:
+        super().__init__(f"the row of {gid} is damaged: {cause}; it is left as it is, and an operator has to repair it")
+        self.gid = gid
 
 
 class Unresolved(CommandError):

@@ -85,7 +85,9 @@ class Held:
         gate: the last write that calls must wait for, until it is durable.
         stored_due_at_ms: the due time in the row as last written.
         finish_waiters: who waits for the end: its write, or None if the copy was dropped or the node drains.
+        is_ours: the row names this node as its owner; until it does, calls wait for the write that makes it so.
         dead: this copy is no longer the truth; whatever comes back for it is dropped.
+        tick: when its time comes, in ticks of the schedule.
     """
 
     __slots__ = (
@@ -93,6 +95,7 @@ class Held:
         "finish_waiters",
         "gate",
         "gid",
+        "is_ours",
         "pending",
         "stored_due_at_ms",
         "tick",
@@ -101,7 +104,7 @@ class Held:
         "writing",
     )
 
-    def __init__(self, transaction: Transaction, version: int) -> None:
+    def __init__(self, transaction: Transaction, version: int, *, is_ours: bool = False) -> None:
         self.gid = transaction.gid
         self.transaction = transaction
         self.version = version
@@ -110,6 +113,7 @@ class Held:
         self.gate: Write | None = None
         self.stored_due_at_ms: int | None = None
         self.finish_waiters: list[Future[Write | None]] = []
+        self.is_ours = is_ours
         self.dead = False
         self.tick: int | None = None
 

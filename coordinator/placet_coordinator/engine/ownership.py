@@ -6,6 +6,7 @@ now: every copy in memory is dropped, and a new boot id taken (Gray and Cheriton
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import timedelta
 
 from placet_coordinator.core.transaction import FORMAT
@@ -73,9 +74,12 @@ class Ownership:
         while True:
             await asyncio.sleep(pause_s)
             try:
-                await self._renew()
+                if self._lives:
+                    await self._renew()
+                if not self._lives:
+                    await self._begin_anew()
             except StoreError as error:
-                self._observer.trouble("lease", f"renewal failed: {error}")
+                self._observer.trouble("lease", f"not renewed: {error}")
                 if self._lives and not self.holds_lease:
                     self._give_up("the lease ran out while the store was away")
 
@@ -85,13 +89,18 @@ class Ownership:
         await self._store.release(self.node_id, self.boot_id)
 
     async def _renew(self) -> None:
-        asked_at = self._loop.time()
-        if self._lives:
-            now_ms = await self._store.renew(self.node_id, self.boot_id, self._lease_ms)
-            if now_ms is not None:
-                self._holds(asked_at, now_ms)
-                return
+        """Prolong the lease; one that has run out by our own clock is lost, for calls were held back since."""
+        asked_at, now_ms = self._loop.time(), None
+        if self.holds_lease:
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(self._expires_at):
+                    now_ms = await self._store.renew(self.node_id, self.boot_id, self._lease_ms)
+        if now_ms is None:
             self._give_up("the lease was lost: it had run out, or another boot of this node took over")
+        else:
+            self._holds(asked_at, now_ms)
+
+    async def _begin_anew(self) -> None:
         self.boot_id = self._chance.new_boot_id()
         await self.start()
         await self.gained()

@@ -1,13 +1,17 @@
 """Between a transaction and its row."""
 
+import msgspec
+
 from placet_contract.vocabulary import Pattern, Reason, Status
 from placet_coordinator.core.documents import decode_plan, decode_progress, encode_plan, encode_progress
 from placet_coordinator.core.transaction import FORMAT, UNTOUCHED, Transaction
+from placet_coordinator.engine.errors import Damaged
 from placet_coordinator.engine.held import Write
 from placet_coordinator.ports.rows import EntryKind, Row
 
 _DUE_STAYS_FROM_MS = 5_000
 _DUE_STAYS_UNTIL_MS = 60_000
+"""A due time beyond it is written as it is: the transaction may leave memory, and is found again by its row alone."""
 
 
 def to_row(write: Write, owner: str, written_by: str, now_ms: int) -> Row:
@@ -44,20 +48,33 @@ def to_row(write: Write, owner: str, written_by: str, now_ms: int) -> Row:
 
 
 def _due_to_store(due_at_ms: int, stored_at_ms: int | None, now_ms: int) -> int:
-    """Leave the stored due time alone while it lies in the near future.
+    """Leave the stored due time alone while it, and the true one, lie in the near future (decision 0005).
 
-    The owner's timer is in memory; the column only tells others when to look, should the owner be gone. Not changing it
-    spares PostgreSQL an index entry with each step (heap-only tuples, PostgreSQL documentation 65.7).
+    Not changing it spares PostgreSQL an index entry with each step (heap-only tuples, PostgreSQL documentation 65.7).
     """
-    if stored_at_ms is not None and now_ms + _DUE_STAYS_FROM_MS <= stored_at_ms <= now_ms + _DUE_STAYS_UNTIL_MS:
-        return stored_at_ms
-    return due_at_ms
+    if stored_at_ms is None or due_at_ms > now_ms + _DUE_STAYS_UNTIL_MS:
+        return due_at_ms
+    stays = now_ms + _DUE_STAYS_FROM_MS <= stored_at_ms <= now_ms + _DUE_STAYS_UNTIL_MS
+    return stored_at_ms if stays else due_at_ms
 
 
 def from_row(row: Row) -> Transaction:
-    """Return the transaction that the row holds; raises `msgspec.MsgspecError` on damaged documents."""
+    """Return the transaction that the row holds.
+
+    Raises:
+        Damaged: its documents or its words can't be read, or do not fit together.
+    """
+    try:
+        return _read(row)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise Damaged(row.gid, str(error)) from error
+
+
+def _read(row: Row) -> Transaction:
     plan, progress = decode_plan(row.plan), decode_progress(row.progress)
     known = progress.branches
+    if len(known) > len(plan.branches):
+        raise ValueError(f"progress of {len(known)} branches, a plan of {len(plan.branches)}")
     return Transaction(
         gid=row.gid,
         pattern=None if row.pattern is None else Pattern(row.pattern),

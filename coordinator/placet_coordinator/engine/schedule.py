@@ -26,11 +26,13 @@ class Schedule:
         self._order: list[int] = []
         self._timer: asyncio.TimerHandle | None = None
         self._timer_tick = 0
+        self._fired_tick = 0
         self._loop = asyncio.get_running_loop()
 
     def set(self, held: Held, due_at_ms: int) -> None:
         """Set, or move, the transaction's time."""
-        tick = -(-due_at_ms // TICK_MS)
+        # Never a tick that is being served: a time that stays in the past must not keep the loop to itself.
+        tick = max(-(-due_at_ms // TICK_MS), self._fired_tick + 1)
         if held.tick == tick:
             return
         self.forget(held)
@@ -69,7 +71,7 @@ class Schedule:
 
     def _fire(self) -> None:
         self._timer = None
-        now_tick = self._now_ms() // TICK_MS
+        now_tick = self._fired_tick = self._now_ms() // TICK_MS
         while self._order and self._order[0] <= now_tick:
             for held in self._ticks.pop(heapq.heappop(self._order)):
                 held.tick = None

@@ -6,7 +6,7 @@ from placet_contract.vocabulary import FINAL_STATUSES
 from placet_coordinator.engine.held import Held, Lane, Write
 from placet_coordinator.engine.journal import Journal
 from placet_coordinator.ports.rows import Row
-from placet_coordinator.ports.store import StoreUnavailable, TransactionStore
+from placet_coordinator.ports.store import StoreError, TransactionStore
 
 POLL_FIRST_S = 0.02
 POLL_LAST_S = 0.2
@@ -32,12 +32,12 @@ class EndWatch:
         self._count += 1
         give_up_at = self._loop.time() + wait_ms / 1_000
         try:
-            if held is not None and not held.dead:
+            if held is not None and _may_end(held):
                 end = await self._in_memory(held, give_up_at)
                 if end is not None or self._loop.time() >= give_up_at:
                     return end
             return None if self._stopped else await self._in_store(gid, give_up_at)
-        except StoreUnavailable:
+        except StoreError:
             return None
         finally:
             self._count -= 1
@@ -61,9 +61,10 @@ class EndWatch:
             async with asyncio.timeout_at(give_up_at):
                 return await future
         except TimeoutError:
+            return None
+        finally:
             if future in held.finish_waiters:
                 held.finish_waiters.remove(future)
-            return None
 
     async def _in_store(self, gid: str, give_up_at: float) -> Row | None:
         row = await self._store.load(gid)
@@ -89,17 +90,29 @@ class EndWatch:
 
     async def _poll(self) -> None:
         pause_s = POLL_FIRST_S
-        while self._watched:
-            await asyncio.sleep(pause_s)
-            pause_s = min(pause_s * 1.5, POLL_LAST_S)
-            try:
-                rows = await self._store.load_many(list(self._watched))
-            except StoreUnavailable:
-                continue
-            for row in rows:
-                if row.status in FINAL_STATUSES:
+        try:
+            while self._watched:
+                await asyncio.sleep(pause_s)
+                pause_s = min(pause_s * 1.5, POLL_LAST_S)
+                try:
+                    rows = await self._store.load_many(list(self._watched))
+                except StoreError:
+                    continue
+                if self._tell(rows):
                     pause_s = POLL_FIRST_S
-                    for future in self._watched.get(row.gid, ()):
-                        if not future.done():
-                            future.set_result(row)
-        self._poller = None
+        finally:
+            self._poller = None
+
+    def _tell(self, rows: list[Row]) -> bool:
+        """Answer those whose transaction has ended; say whether there were any."""
+        ended = [row for row in rows if row.status in FINAL_STATUSES]
+        for row in ended:
+            for future in self._watched.get(row.gid, ()):
+                if not future.done():
+                    future.set_result(row)
+        return bool(ended)
+
+
+def _may_end(held: Held) -> bool:
+    """Say whether this copy will tell its waiters of an end: one that has ended, or was dropped, tells nobody."""
+    return not held.dead and (held.transaction.is_open or held.pending is not None or held.writing is not None)

@@ -1,5 +1,6 @@
 """Nodes in process on a SQLite file."""
 
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -42,3 +43,17 @@ async def make_node(store: Store) -> AsyncIterator[MakeNode]:
 async def node(make_node: MakeNode) -> Node:
     """One node."""
     return await make_node()
+
+
+@pytest.fixture
+def change_row(sqlite_url: str) -> Callable[..., Awaitable[None]]:
+    """Changes columns of a row behind the nodes' backs."""
+
+    async def change(gid: str, **columns: Any) -> None:
+        connection = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))
+        settings = ", ".join(f"{name} = ?" for name in columns)
+        with connection:
+            connection.execute(f"update global_transaction set {settings} where gid = ?", (*columns.values(), gid))
+        connection.close()
+
+    return change

@@ -53,15 +53,17 @@ class Notes:
 
 
 class SteeredStore:
-    """The real store, whose journal writes can be held back, and are noted."""
+    """The real store, whose journal writes and single reads can be held back, and are noted."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._may_write = asyncio.Event()
+        self._may_write, self._may_answer = asyncio.Event(), asyncio.Event()
         self._may_write.set()
+        self._may_answer.set()
         self.batches: list[list[Entry]] = []
         self.arrived = asyncio.Event()
         self.loads: list[list[str]] = []
+        self.has_read = asyncio.Event()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
@@ -80,6 +82,22 @@ class SteeredStore:
         self.arrived.set()
         await self._may_write.wait()
         return await self._store.write(batch)
+
+    def hold_answers(self) -> None:
+        """Read for `load` at once, and keep what was read until `let_answers_go`."""
+        self._may_answer.clear()
+        self.has_read.clear()
+
+    def let_answers_go(self) -> None:
+        """Hand over what was read."""
+        self._may_answer.set()
+
+    async def load(self, gid: str) -> Row | None:
+        self.loads.append([gid])
+        row = await self._store.load(gid)
+        self.has_read.set()
+        await self._may_answer.wait()
+        return row
 
     async def load_many(self, gids: Sequence[str]) -> list[Row]:
         self.loads.append(list(gids))
