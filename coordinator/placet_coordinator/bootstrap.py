@@ -143,6 +143,7 @@ async def _driving(settings: Settings, store: Store, policy: TargetPolicy, clien
         policy=policy,
         metrics=metrics,
         retention=settings.retention,
+        services_changed=directory.look_again,
         tokens=settings.tokens,
     )
     node = Node(app, commands, store, driver, ownership, ends)

@@ -1,6 +1,6 @@
 """The coordinator's HTTP application, put together from its parts."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -40,6 +40,7 @@ def create_app(
     policy: TargetPolicy,
     metrics: Metrics,
     retention: timedelta,
+    services_changed: Callable[[], None],
     tokens: Sequence[str] = (),
 ) -> Entrance:
     """Return the application; serving it is `placet_coordinator.cli`'s business.
@@ -52,6 +53,7 @@ def create_app(
         policy: which hosts an announced instance may have.
         metrics: what `/metrics` shows.
         retention: how long this coordinator remembers.
+        services_changed: called when an instance was announced or withdrawn here.
         tokens: bearer tokens that open the API; none: whoever reaches the port may call.
     """
     access = Access(tuple(token.encode() for token in tokens))
@@ -61,7 +63,7 @@ def create_app(
     calls = (
         *hot_calls(lane),
         *TransactionReads(store=store, commands=commands, clock=clock, names=names).calls(),
-        *Services(store=store, clock=clock, policy=policy, retention=retention).calls(),
+        *Services(store=store, clock=clock, policy=policy, retention=retention, changed=services_changed).calls(),
         *Nodes(store, clock).calls(),
         *health.calls(),
     )

@@ -1,5 +1,6 @@
 """Announced instances of services, by which targets of the form `service/action` are found."""
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import msgspec
@@ -34,10 +35,19 @@ class Services:
 
     Args:
         retention: how long this coordinator remembers; a participant's barrier must not forget sooner.
+        changed: called when an instance was announced or withdrawn here, so that the next call knows.
     """
 
-    def __init__(self, *, store: ServiceStore, clock: Clock, policy: TargetPolicy, retention: timedelta) -> None:
-        self._store, self._clock, self._policy = store, clock, policy
+    def __init__(
+        self,
+        *,
+        store: ServiceStore,
+        clock: Clock,
+        policy: TargetPolicy,
+        retention: timedelta,
+        changed: Callable[[], None],
+    ) -> None:
+        self._store, self._clock, self._policy, self._changed = store, clock, policy, changed
         self._retention_ms = retention // timedelta(milliseconds=1)
 
     def calls(self) -> tuple[ApiCall, ...]:
@@ -115,12 +125,14 @@ class Services:
             lease_until_ms=self._clock.now_ms() + lease_ms,
         )
         await self._store.announce(row)
+        self._changed()
         return Answer(200, encode(_view(row)))
 
     async def withdraw(self, request: Request) -> Answer:
         """Answer a withdrawal."""
         service, instance_id = _names(request)
         await self._store.withdraw(service, instance_id)
+        self._changed()
         return Answer(204, b"", ())
 
     async def show(self, request: Request) -> Answer:

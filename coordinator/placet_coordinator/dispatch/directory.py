@@ -4,6 +4,7 @@ The last good answer is kept while the store is away: the data path judges who l
 """
 
 import asyncio
+from contextlib import suppress
 from datetime import timedelta
 
 import msgspec
@@ -15,6 +16,8 @@ from placet_coordinator.ports.rows import InstanceRow
 from placet_coordinator.ports.store import ServiceStore, StoreError
 
 REFRESH_EVERY = timedelta(seconds=1)
+REFRESH_SOONEST = timedelta(milliseconds=50)
+"""However many calls find no instance: the store is asked no more often than this."""
 
 _decode_actions = msgspec.json.Decoder(dict[str, list[Operation]]).decode
 
@@ -35,6 +38,7 @@ class Directory:
         self._services: dict[str, list[Instance]] = {}
         self._turns: dict[str, int] = {}
         self._is_away = False
+        self._is_wanted = asyncio.Event()
 
     async def refresh(self) -> None:
         """Read every live instance; raises `StoreError` if the store is away (the last good answer is kept)."""
@@ -45,9 +49,13 @@ class Directory:
         self._turns = {service: turn for service, turn in self._turns.items() if service in services}
 
     async def run(self) -> None:
-        """Refresh until cancelled."""
+        """Refresh until cancelled: every second, and soon after `look_again`."""
         while True:
-            await asyncio.sleep(REFRESH_EVERY.total_seconds())
+            await asyncio.sleep(REFRESH_SOONEST.total_seconds())
+            with suppress(TimeoutError):
+                async with asyncio.timeout((REFRESH_EVERY - REFRESH_SOONEST).total_seconds()):
+                    await self._is_wanted.wait()
+            self._is_wanted.clear()
             try:
                 await self.refresh()
             except StoreError as error:
@@ -57,17 +65,20 @@ class Directory:
             else:
                 self._is_away = False
 
+    def look_again(self) -> None:
+        """Have the store asked soon: an instance was announced here, or one is missed."""
+        self._is_wanted.set()
+
     def pick(self, service: str, action: str) -> Instance | None:
         """Return the next live instance that offers the action, in turn; None if there is none."""
-        instances = self._services.get(service)
-        if not instances:
-            return None
+        instances = self._services.get(service, ())
         turn = self._turns.get(service, -1)
         for step in range(1, len(instances) + 1):
             candidate = instances[(turn + step) % len(instances)]
             if action in candidate.actions:
                 self._turns[service] = (turn + step) % len(instances)
                 return candidate
+        self.look_again()  # it may have been announced at another node just now
         return None
 
 
