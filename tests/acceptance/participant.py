@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Self
 
 
 class Call(NamedTuple):
-    """One call of a branch as it arrived."""
+    """One call of a branch as it arrived; the names of `headers` are in lower case."""
 
     action: str
     op: str
@@ -15,6 +15,7 @@ class Call(NamedTuple):
     branch_id: str
     attempt: int
     body: Any
+    headers: dict[str, str]
 
 
 class Participant:
@@ -45,6 +46,7 @@ class Participant:
                     fields["placet-branch"],
                     int(fields["placet-attempt"]),
                     json.loads(body),
+                    {name.lower(): value for name, value in fields.items()},
                 )
                 status, answer = outer.answer(call)
                 reply = json.dumps(answer).encode()

@@ -1,5 +1,6 @@
 """One `placet server` on SQLite, asked by plain HTTP; what these tests know stands in docs/reference/wire.md."""
 
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from acceptance.participant import Participant
+from acceptance.participant import Call, Participant
 from acceptance.processes import Server, until
 
 
@@ -42,6 +43,26 @@ def participant() -> Iterator[Participant]:
         yield serving
 
 
+class Busy(Participant):
+    """Answers no call before `finish` is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.finish = threading.Event()
+
+    def answer(self, call: Call) -> tuple[int, Any]:
+        self.finish.wait(30)
+        return super().answer(call)
+
+
+@pytest.fixture
+def busy() -> Iterator[Busy]:
+    """A participant whose calls stay open until the test lets them finish, or ends."""
+    with Busy() as serving:
+        yield serving
+        serving.finish.set()
+
+
 @pytest.fixture
 def tcc(gid) -> dict[str, Any]:
     """A begin of one branch whose participant nobody calls as long as nothing is decided."""
@@ -50,13 +71,13 @@ def tcc(gid) -> dict[str, Any]:
 
 
 @pytest.fixture
-def settled(api) -> Callable[[str, str], Any]:
-    """Waits until a transaction has a status, and returns it as the wire shows it."""
+def settled(api) -> Callable[..., Any]:
+    """Waits until a transaction has a status, and more where asked for, and returns it as the wire shows it."""
 
-    def wait(gid: str, status: str) -> Any:
+    def wait(gid: str, status: str, more: Callable[[Any], Any] = bool) -> Any:
         def look() -> Any:
             view = api.get(f"/v1/transactions/{gid}").json()
-            return view if view["status"] == status else None
+            return view if view["status"] == status and more(view) else None
 
         return until(f"{gid} is {status}", look)
 
