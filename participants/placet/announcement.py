@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
+from placet.background import running_task
 from placet.coordinator import Coordinator
 from placet.errors import CoordinatorError, CoordinatorRefused
 from placet_contract.backoff import backoff_ms
@@ -38,12 +39,10 @@ async def announced(coordinator: Coordinator, service: str, instance: InstanceRe
     """
     announcement = _Announcement(coordinator, service, instance)
     await announcement.first()
-    renewal = asyncio.create_task(announcement.renew(), name=f"placet: announce {service}")
     try:
-        yield
+        async with running_task(announcement.renew()):
+            yield
     finally:
-        renewal.cancel()
-        await asyncio.gather(renewal, return_exceptions=True)
         await announcement.withdraw()
 
 

@@ -9,17 +9,21 @@ from typing import Any, NamedTuple
 from sqlalchemy import (
     Connection,
     Executable,
+    Insert,
     String,
+    Update,
     and_,
     bindparam,
     case,
     func,
     insert,
+    literal_column,
     select,
+    text,
     true,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
 from placet.barrier import UNDOING, Answer, Row
@@ -30,7 +34,7 @@ _DUPLICATE_KEY_ERRNO = 1062
 
 _columns = barrier.c
 _ours = and_(_columns.gid == bindparam("in_gid"), _columns.branch_id == bindparam("in_branch_id"))
-_open = and_(_columns.answer == Answer.DONE, _columns.ended_by.is_(None))
+_open = and_(_columns.answer == literal_column(f"'{Answer.DONE}'"), _columns.ended_by.is_(None))
 _values = {column.name: bindparam(f"in_{column.name}", type_=column.type) for column in barrier.columns}
 _row = (_columns.answer, _columns.ended_by, _columns.result)
 _read = select(*_row).where(_ours)
@@ -46,7 +50,8 @@ class Claim(NamedTuple):
         branch_id: the branch.
         operation: what was asked of it.
         now_ms: milliseconds since 1970, for the purge.
-        wait_ms: how long to wait for another's open transaction; kept by PostgreSQL, whose own limit is none.
+        wait_ms: how long to wait for another's open transaction. PostgreSQL and MariaDB keep to it; MySQL waits for its
+            `innodb_lock_wait_timeout` (50 s by default), SQLite for the connection's busy timeout (5 s in Python).
     """
 
     gid: str
@@ -65,6 +70,7 @@ class Claim(NamedTuple):
             "in_result": result,
             "in_created_at_ms": self.now_ms,
             "in_wait_ms": str(self.wait_ms),
+            "in_wait_s": max(1, self.wait_ms // 1_000),
         }
 
 
@@ -126,9 +132,10 @@ class BarrierRows:
         """Returns the branch's row."""
         return _first(connection, _read, claim)
 
-    def keep_result(self, connection: Connection, claim: Claim, result: str) -> bool:
-        """Keeps what a try or action returned; returns False if its row is gone."""
-        return connection.execute(_keep_result, claim.row(Answer.DONE, result)).rowcount == 1
+    def keep_result(self, connection: Connection, claim: Claim, result: str) -> None:
+        """Keeps what a try or action returned, in the row that it has inserted."""
+        if connection.execute(_keep_result, claim.row(Answer.DONE, result)).rowcount != 1:
+            raise RuntimeError(f"the barrier's row of branch {claim.gid}/{claim.branch_id} has gone under its handler")
 
 
 class MysqlRows(BarrierRows):
@@ -205,7 +212,31 @@ def _upsert(add: postgresql.Insert | sqlite.Insert) -> Executable:
     ).returning(*_row)
 
 
-_mysql = MysqlRows(insert(barrier).values(_values), _end, _end)
+def _mysql() -> BarrierRows:
+    return MysqlRows(insert(barrier).values(_values), _end, _end)
 
-ROWS = {"postgresql": _postgres(), "sqlite": _sqlite(), "mysql": _mysql, "mariadb": _mysql}
-"""By the name of SQLAlchemy's dialect."""
+
+def _mariadb() -> BarrierRows:
+    def limited(statement: Insert | Update) -> Executable:
+        # A setting for one statement, in its own round trip: MariaDB's way, which MySQL does not have.
+        named = str(statement.compile(dialect=mysql.dialect(paramstyle="named")))
+        return text(f"SET STATEMENT innodb_lock_wait_timeout = :in_wait_s FOR {named}")
+
+    return MysqlRows(limited(insert(barrier).values(_values)), limited(_end), limited(_end))
+
+
+_ROWS = {"postgresql": _postgres(), "sqlite": _sqlite(), "mysql": _mysql(), "mariadb": _mariadb()}
+
+
+def rows_in(connection: Connection) -> BarrierRows:
+    """Returns the statements for the database behind a connection.
+
+    Raises:
+        RuntimeError: there are none for it.
+    """
+    dialect = connection.dialect
+    name = "mariadb" if getattr(dialect, "is_mariadb", False) else dialect.name
+    try:
+        return _ROWS[name]
+    except KeyError:
+        raise RuntimeError(f"the barrier does not run on {name}: use one of {', '.join(_ROWS)}") from None

@@ -2,27 +2,23 @@
 
 import logging
 import time
-from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from typing import Protocol
 
 from fastapi import HTTPException, Response
-from fastapi.concurrency import run_in_threadpool
-from sqlalchemy import Connection
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, SessionTransaction
 
 from placet import answer
 from placet.answer import NULL, Answered
 from placet.barrier import Answer, Row
-from placet.barrier_rows import ROWS, BarrierRows, Claim
+from placet.barrier_rows import Claim, rows_in
 from placet.branch_call import BranchCall
 from placet.contention import is_contention
 from placet.errors import Reject
-from placet.tables import barrier
+from placet.session import AnySession, beside, connection_of, on_session
+from placet.swallowed_errors import SwallowedErrors, watched
 from placet_contract.limits import REPLY_BYTES_MAX
 from placet_contract.vocabulary import FORWARD_OPERATIONS
-
-T = TypeVar("T")
 
 _log = logging.getLogger("placet.participant")
 
@@ -48,13 +44,14 @@ class BranchWork:
         result: what the try or action returned, for the operation that ends it; None if that was null.
     """
 
-    def __init__(self, call: BranchCall, session: Session | AsyncSession, doom: Doom) -> None:
+    def __init__(self, call: BranchCall, session: AnySession, doom: Doom) -> None:
         self.call = call
         self.session = session
         self.branch = call.branch()
         self.result: str | None = None
         self._doom = doom
         self._transaction: SessionTransaction | None = None
+        self._swallowed = SwallowedErrors()
 
     async def begin(self) -> None:
         """Takes the row; afterwards the handler may run.
@@ -63,7 +60,7 @@ class BranchWork:
             Answered: the handler is not to run; the transaction has ended.
         """
         try:
-            response = await self._run(self._begin)
+            response = await on_session(self.session, self._begin)
         except Exception as error:
             await self._roll_back()
             if is_contention(error):
@@ -78,7 +75,7 @@ class BranchWork:
         """Commits the handler's changes together with its answer, and returns that."""
         if self.branch.scope.doomed:
             return await self._give_up()
-        await self._run(lambda session: self._commit(session, result))
+        await on_session(self.session, lambda session: self._commit(session, result))
         return answer.done(self.call.key, result)
 
     async def fail(self, error: Exception) -> Response:
@@ -103,10 +100,11 @@ class BranchWork:
         raise error
 
     def _begin(self, session: Session) -> Response | None:
-        connection = _connection(session)
-        taken = _rows(connection).take(connection, self._claim())
+        connection = connection_of(session)
+        taken = rows_in(connection).take(connection, self._claim())
         if taken.ours:
             self._transaction = session.get_transaction()
+            self._swallowed = watched(connection)
             self.result = None if taken.row is None else taken.row.result
             return None
         if taken.marked:
@@ -121,18 +119,34 @@ class BranchWork:
                 f"the handler of {self.call.key} ended its transaction itself, so that its changes and the barrier's "
                 "row are not one commit: leave commit and rollback to Placet"
             )
+        if self._swallowed.first is not None:
+            self._check_swallowed(session)
         if result != NULL:
-            connection = _connection(session)
-            if not _rows(connection).keep_result(connection, self._claim(), result.decode()):
-                raise RuntimeError(f"the barrier's row of {self.call.key} is gone: nothing was committed")
+            connection = connection_of(session)
+            rows_in(connection).keep_result(connection, self._claim(), result.decode())
         session.commit()
+
+    def _check_swallowed(self, session: Session) -> None:
+        """Raises unless the transaction still holds the row that it took."""
+        if self._swallowed.fatal is not None:
+            raise self._swallowed.fatal
+        connection = connection_of(session)
+        try:
+            row = rows_in(connection).read(connection, self._claim())
+        except DBAPIError:
+            row = None
+        if row is None:
+            raise RuntimeError(
+                f"the handler of {self.call.key} caught a database error that has ended its transaction: let it raise, "
+                "or put what may fail into session.begin_nested()"
+            ) from self._swallowed.first
 
     async def _reject(self, reason: str) -> Response:
         if self.call.operation not in FORWARD_OPERATIONS:
             _log.error("the handler of %s may not reject, for the decision is taken: %s", self.call.key, reason)
             return answer.rejected(self.call.key, reason)
         try:
-            row = await self._run(lambda session: self._keep_rejection(session, reason))
+            row = await on_session(self.session, lambda session: self._keep_rejection(session, reason))
         except Exception as error:
             if is_contention(error):
                 return answer.ongoing(self.call.key, "another call of this branch is at work")
@@ -144,19 +158,12 @@ class BranchWork:
 
         Another attempt may have written it since the rollback: its answer is the one that all attempts get.
         """
-        bind = session.get_bind(clause=barrier)
-        if isinstance(bind, Connection):  # a session inside an outer transaction, such as a test's
-            row = self._insert_rejection(_connection(session), reason)
-            session.commit()
-            return row
-        with bind.begin() as connection:
-            return self._insert_rejection(connection, reason)
-
-    def _insert_rejection(self, connection: Connection, reason: str) -> Row | None:
-        rows, claim, kept = _rows(connection), self._claim(), answer.kept_reason(reason)
-        if rows.insert(connection, claim.row(Answer.REJECTED, kept)):
-            return Row(Answer.REJECTED, None, kept)
-        return rows.read(connection, claim)
+        claim, kept = self._claim(), answer.kept_reason(reason)
+        with beside(session) as connection:
+            rows = rows_in(connection)
+            if rows.insert(connection, claim.row(Answer.REJECTED, kept)):
+                return Row(Answer.REJECTED, None, kept)
+            return rows.read(connection, claim)
 
     async def _give_up(self) -> Response:
         """Answers for a handler that went on although a call that it had joined to the transaction failed."""
@@ -170,14 +177,9 @@ class BranchWork:
 
     async def _roll_back(self) -> None:
         try:
-            await self._run(lambda session: session.rollback())
+            await on_session(self.session, lambda session: session.rollback())
         except Exception:  # noqa: BLE001 - the connection is broken, so the server rolls back; the cause is raised
             _log.debug("%s: the rollback failed", self.call.key, exc_info=True)
-
-    async def _run(self, work: Callable[[Session], T]) -> T:
-        if isinstance(self.session, AsyncSession):
-            return await self.session.run_sync(work)
-        return await run_in_threadpool(work, self.session)
 
     def _claim(self) -> Claim:
         call = self.call
@@ -192,27 +194,3 @@ def checked_result(key: str, result: bytes) -> bytes:
             f"the result of {key} has {len(result)} bytes, more than {REPLY_BYTES_MAX}: return a reference"
         )
     return result
-
-
-def _connection(session: Session) -> Connection:
-    return session.connection(bind_arguments={"clause": barrier})
-
-
-def _rows(connection: Connection) -> BarrierRows:
-    try:
-        return ROWS[connection.dialect.name]
-    except KeyError:
-        known = ", ".join(ROWS)
-        raise RuntimeError(f"no barrier for {connection.dialect.name}: there is one for {known}") from None
-
-
-def checked_session(session: Any) -> Session | AsyncSession:
-    """Returns the session that the user's dependency gave.
-
-    Raises:
-        TypeError: it is something else.
-    """
-    if not isinstance(session, Session | AsyncSession):
-        kind = type(session).__name__
-        raise TypeError(f"Participant(session=…) gives a {kind}: it must give an SQLAlchemy Session or AsyncSession")
-    return session

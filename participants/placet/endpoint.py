@@ -12,8 +12,9 @@ from sqlalchemy.orm import Session
 
 from placet.answer import NULL, Answered, late
 from placet.branch_call import BranchCall
-from placet.branch_work import BranchWork, Doom, checked_result, checked_session
+from placet.branch_work import BranchWork, Doom, checked_result
 from placet.context import entered
+from placet.session import checked_session, same_session
 from placet_contract.vocabulary import FORWARD_OPERATIONS, Operation
 
 CALL_KEY = "placet.call"
@@ -47,6 +48,8 @@ class BranchEndpoint:
         host: the participant.
 
     Attributes:
+        handler: the user's function.
+        operation: what it does.
         response_model: the type of the result, for OpenAPI.
 
     Raises:
@@ -56,7 +59,7 @@ class BranchEndpoint:
     def __init__(self, handler: Handler, operation: Operation, host: Host) -> None:
         self.operation = operation
         self.__doc__ = inspect.getdoc(handler)
-        self._handler = handler
+        self.handler = handler
         self._is_async = _is_async(handler)
         signature = _signature(handler)
         self.response_model = signature.return_annotation
@@ -73,14 +76,14 @@ class BranchEndpoint:
     async def __call__(self, **values: Any) -> Response:
         """Runs the handler; FastAPI gives the values."""
         work: BranchWork = values.pop(_WORK_PARAMETER)
-        _check_same_session(self._handler, work, values)
+        _check_same_session(self.handler, work, values)
         if self._done_name is not None and self._done is not None:
             values[self._done_name] = self._done.validate_json(work.result or NULL)
         with entered(work.branch):
             if self._is_async:
-                value = await self._handler(**values)
+                value = await self.handler(**values)
             else:
-                value = await run_in_threadpool(self._handler, **values)
+                value = await run_in_threadpool(self.handler, **values)
         return await work.finish(checked_result(work.call.key, self._encoded(value)))
 
     def _encoded(self, value: Any) -> bytes:
@@ -89,7 +92,7 @@ class BranchEndpoint:
             return NULL
         if self._result is None:
             raise TypeError(
-                f"{_name(self._handler)} returned a value, but is declared -> None: the row would not keep it"
+                f"{_name(self.handler)} returned a value, but is declared -> None: the row would not keep it"
             )
         return self._result.dump_json(self._result.validate_python(value, from_attributes=True), by_alias=True)
 
@@ -100,8 +103,14 @@ class BranchEndpoint:
         return TypeAdapter(Any if annotation is inspect.Parameter.empty else annotation)
 
     def _with_work(self, signature: inspect.Signature, host: Host) -> inspect.Signature:
-        # FastAPI resolves a dependency once per request: the handler's own Depends of it gives the same session.
-        async def begin(request: Request, session: Annotated[Any, Depends(host.session)]) -> BranchWork:
+        users = [
+            parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+            for name, parameter in signature.parameters.items()
+            if name != self._done_name
+        ]
+        session_parameter = same_session(host.session, inspect.Signature(users))
+
+        async def begin(request: Request, session: Annotated[Any, session_parameter]) -> BranchWork:
             call: BranchCall = request.scope[CALL_KEY]
             if self.operation in FORWARD_OPERATIONS and call.is_older_than(host.late_after_ms):
                 raise Answered(late(call.key, "begun longer ago than this participant remembers"))
@@ -114,11 +123,6 @@ class BranchEndpoint:
         own = inspect.Parameter(
             _WORK_PARAMETER, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[Any, Depends(begin)]
         )
-        users = [
-            parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-            for name, parameter in signature.parameters.items()
-            if name != self._done_name
-        ]
         return inspect.Signature([own, *users])
 
 

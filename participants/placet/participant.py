@@ -9,14 +9,19 @@ from typing import Any, ParamSpec, TypeVar
 
 from fastapi import APIRouter, FastAPI
 
+from placet import openapi
 from placet.action import SagaAction, TccAction
 from placet.announcement import announced
 from placet.app_client import running_client
+from placet.background import running_task
+from placet.barrier_table import BarrierMissing, check
 from placet.branch_call import RETENTION_MARGIN
 from placet.client import Client
 from placet.endpoint import BranchEndpoint
 from placet.patience import Patience
+from placet.purge import purge, purge_forever
 from placet.route import BranchRoute
+from placet.session import AnySession, connection_of, on_session, with_session
 from placet.settings import Settings
 from placet_contract.ids import matches_branch_id
 from placet_contract.limits import RETENTION_MS
@@ -106,6 +111,8 @@ class Participant:
 
         def declare(handler: Callable[P, R]) -> SagaAction[P, R]:
             self._declare(action, Operation.ACTION, handler)
+            # Until `compensate` is declared there is nothing to undo, but a late action is kept out all the same.
+            self._register(action, Operation.COMPENSATE, _leave_as_it_is)
             return SagaAction(action, handler, lambda operation, more: self._register(action, operation, more))
 
         return declare
@@ -125,9 +132,11 @@ class Participant:
 
         Raises:
             RuntimeError: a TCC action has no confirm or no cancel.
+            BarrierMissing: the database has no barrier table.
             CoordinatorRefused: the coordinator will not have it announced.
         """
         self._check_complete()
+        await self._check_table(app)
         settings = self._settings or Settings()
         async with AsyncExitStack() as stack:
             self._client = client = await stack.enter_async_context(running_client(app, settings))
@@ -136,6 +145,7 @@ class Participant:
             else:
                 instance = self._instance(settings.self_url)
                 await stack.enter_async_context(announced(client.coordinator, self.name, instance))
+            await stack.enter_async_context(running_task(purge_forever(lambda: self._purge(app, client))))
             try:
                 yield
             finally:
@@ -168,6 +178,8 @@ class Participant:
 
     def _register(self, action: str, operation: Operation, handler: Callable[..., Any]) -> None:
         operations = self._actions.setdefault(action, {})
+        if operation in operations and operations[operation].handler is _leave_as_it_is:
+            self._take_back(operations.pop(operation))
         if operation in operations:
             raise ValueError(f"action {action!r} of {self.name} has a {operation} already")
         endpoint = operations[operation] = BranchEndpoint(handler, operation, self)
@@ -178,7 +190,13 @@ class Participant:
             name=f"{action}_{operation}",
             response_model=endpoint.response_model,
             description=endpoint.__doc__ or "",
+            responses=openapi.responses(operation),
+            openapi_extra=openapi.parameters(),
         )
+
+    def _take_back(self, endpoint: BranchEndpoint) -> None:
+        routes = self.router.routes
+        routes.remove(next(route for route in routes if getattr(route, "endpoint", None) is endpoint))
 
     def _check_complete(self) -> None:
         for action, operations in self._actions.items():
@@ -189,6 +207,23 @@ class Participant:
                         f"TCC action {action!r} of {self.name} has no {' and no '.join(missing)}: add @….{missing[0]}"
                     )
 
+    async def _check_table(self, app: FastAPI | None) -> None:
+        async def look(session: AnySession) -> None:
+            await on_session(session, lambda session: check(connection_of(session)))
+
+        try:
+            await with_session(self.session, app, look)
+        except BarrierMissing:
+            raise
+        except Exception as error:  # noqa: BLE001 - a database that is down now is no reason not to start
+            _log.warning("%s: the barrier's table could not be looked at: %s", self.name, error)
+
+    async def _purge(self, app: FastAPI | None, client: Client) -> None:
+        async def run(session: AnySession) -> None:
+            await purge(session, client.coordinator, self.retention)
+
+        await with_session(self.session, app, run)
+
     def _instance(self, self_url: str) -> InstanceRequest:
         return InstanceRequest(
             base_url=self_url.rstrip("/") + self._prefix,
@@ -196,3 +231,7 @@ class Participant:
             sdk=f"placet-python/{version('placet')}",
             barrier_retention_ms=self.retention // _MILLISECOND,
         )
+
+
+def _leave_as_it_is() -> None:
+    """Nothing to undo."""
