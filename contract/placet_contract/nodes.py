@@ -19,8 +19,12 @@ class NodePage(Struct, frozen=True):
 
 
 class HealthReply(Struct, frozen=True):
-    """`GET /healthz` and `GET /readyz`."""
+    """`GET /healthz` and `GET /readyz`.
+
+    `tcp_url` is where this very process answers the same calls over the built-in RPC's TCP transport; null: nowhere.
+    """
 
     status: str
     node: str
     version: str
+    tcp_url: str | None = None

@@ -12,12 +12,17 @@ ActionName = Annotated[str, Meta(pattern=BRANCH_ID_PATTERN)]
 
 
 class InstanceRequest(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """`PUT /v1/services/{service}/instances/{instance_id}`: repeated before the lease ends."""
+    """`PUT /v1/services/{service}/instances/{instance_id}`: repeated before the lease ends.
+
+    `tcp_url` (`tcp://host:port` or `tcps://host:port`) is where the same process answers the same requests over the
+    built-in RPC's multiplexed TCP transport.
+    """
 
     base_url: Annotated[str, Meta(min_length=1, max_length=TARGET_LENGTH_MAX)]
     actions: Annotated[dict[ActionName, list[Operation]], Meta(max_length=ACTIONS_PER_INSTANCE_MAX)]
     lease_ms: Annotated[int, Meta(ge=1_000, le=3_600_000)] | None = None
     sdk: Annotated[str, Meta(max_length=100)] | None = None
+    tcp_url: Annotated[str, Meta(min_length=1, max_length=TARGET_LENGTH_MAX)] | None = None
     barrier_retention_ms: Annotated[int, Meta(ge=1, le=TIME_MS_MAX)] | None = None
 
 
@@ -28,6 +33,7 @@ class InstanceView(Struct, frozen=True):
     base_url: str
     actions: dict[str, list[str]]
     lease_until: str
+    tcp_url: str | None = None
 
 
 class ServiceView(Struct, frozen=True):

@@ -5,15 +5,17 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
 import structlog
 
+from placet_contract.limits import REPLY_BYTES_MAX
 from placet_coordinator.api.app import create_app
-from placet_coordinator.api.entrance import Entrance
+from placet_coordinator.api.entrance import Entrance, HotLane
 from placet_coordinator.config import Settings
 from placet_coordinator.dispatch.directory import Directory
 from placet_coordinator.dispatch.endpoint import Endpoints
-from placet_coordinator.dispatch.participants import HttpParticipants
+from placet_coordinator.dispatch.participants import RpcParticipants
 from placet_coordinator.dispatch.policy import TargetPolicy
 from placet_coordinator.engine.chance import SystemChance
 from placet_coordinator.engine.commands import CommandLimits, Commands
@@ -28,6 +30,8 @@ from placet_coordinator.ports.store import SchemaMissing, SchemaOutdated, Store,
 from placet_coordinator.store.factory import store_for
 from placet_migrations import redacted, upgrade
 from placet_rpc import HttpClient, HttpLimits
+from placet_rpc.frames import CODEC_HTTP
+from placet_rpc.tcp import HttpCalls, TcpClient, TcpLimits, TcpServer, server_tls
 
 _log = structlog.get_logger("placet.bootstrap")
 
@@ -82,14 +86,42 @@ async def running(settings: Settings, *, migrate: bool = False) -> AsyncIterator
         store = await _opened(settings.database_url.get_secret_value(), migrate=migrate)
         stack.push_async_callback(store.close)
         policy = TargetPolicy.parse(settings.allowed_targets)
-        limits = HttpLimits(max_connections=settings.participant_concurrency)
-        client = await stack.enter_async_context(HttpClient(limits=limits, allow=policy.allows))
-        async with _driving(settings, store, policy, client) as node:
-            yield node
+        http_limits = HttpLimits(max_connections=settings.participant_concurrency, max_reply_bytes=REPLY_BYTES_MAX)
+        http = await stack.enter_async_context(HttpClient(limits=http_limits, allow=policy.allows))
+        tcp_limits = TcpLimits(max_message_bytes=REPLY_BYTES_MAX)
+        tcp = await stack.enter_async_context(TcpClient(limits=tcp_limits, allow=policy.allows, app="placet"))
+        node = await stack.enter_async_context(_driving(settings, store, policy, http, tcp))
+        yield node
 
 
 @asynccontextmanager
-async def _driving(settings: Settings, store: Store, policy: TargetPolicy, client: HttpClient) -> AsyncIterator[Node]:
+async def serving_tcp(node: Node, settings: Settings) -> AsyncIterator[None]:
+    """Serve the node's calls over the RPC's TCP transport, too, if the settings allow it; drained on leaving.
+
+    Raises:
+        OSError: the port can't be listened on, or a certificate's file can't be read.
+    """
+    if not settings.serves_tcp:
+        yield
+        return
+    tls = None
+    if settings.tcp_certificate:
+        tls = server_tls(certificate=Path(settings.tcp_certificate), key=Path(settings.tcp_key))
+    calls = HttpCalls(node.app, routes=HotLane(node.app.lane).routes)
+    server = TcpServer({CODEC_HTTP: calls}, tls=tls, app="placet", instance_id=settings.node_name)
+    await server.start(settings.host, settings.tcp_port)
+    node.app.health.tcp_url = settings.tcp_url(server.port)
+    try:
+        yield
+    finally:
+        node.app.health.tcp_url = None
+        await server.aclose(linger=timedelta(), grace=settings.drain)
+
+
+@asynccontextmanager
+async def _driving(
+    settings: Settings, store: Store, policy: TargetPolicy, http: HttpClient, tcp: TcpClient
+) -> AsyncIterator[Node]:
     metrics, chance = Metrics(), SystemChance()
     watch = Watch(metrics)
     ownership = Ownership(
@@ -103,7 +135,7 @@ async def _driving(settings: Settings, store: Store, policy: TargetPolicy, clien
     directory = Directory(store, ownership, watch)
     driver = Driver(
         store=store,
-        participants=HttpParticipants(Endpoints(client, directory), ownership, settings.participant_concurrency),
+        participants=RpcParticipants(Endpoints(http, tcp, directory), ownership, settings.participant_concurrency),
         owner=ownership,
         clock=ownership,
         chance=chance,

@@ -37,6 +37,8 @@ class Settings(BaseSettings):
         database_url: postgresql://…, mysql://… or sqlite:///…; holds a password, so it is shown masked only.
         allowed_targets: hosts that may be called; see `TargetPolicy`.
         server_tokens: bearer tokens, comma-separated, any of which opens the API; needed off loopback.
+        tcp_port: where the same calls are served over the RPC's TCP transport; 0 takes a free port, -1 serves none.
+        tcp_certificate, tcp_key: files with the certificate and key of the TCP transport; needed off loopback.
         node_id: this coordinator's name; one that stays the same over restarts takes its transactions up at once.
         public_url: where other nodes and clients reach this one, if not at host and port.
         lease: how long this node's ownership lasts without renewal.
@@ -57,6 +59,9 @@ class Settings(BaseSettings):
     port: int = Field(default=8470, ge=0, le=65_535)
     public_url: str = ""
     allowed_targets: str = "loopback"
+    tcp_port: int = Field(default=0, ge=-1, le=65_535)
+    tcp_certificate: str = ""
+    tcp_key: str = ""
     server_tokens: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     node_id: str = ""
     lease: timedelta = timedelta(seconds=10)
@@ -137,6 +142,10 @@ class Settings(BaseSettings):
                 "PLACET_JOURNAL_BEGINS_MAX: at most PLACET_JOURNAL_QUEUE_MAX, or begins take the decisions' places",
             ),
             (self.drain < timedelta(0), "PLACET_DRAIN: not negative"),
+            (
+                bool(self.tcp_certificate) != bool(self.tcp_key),
+                "PLACET_TCP_CERTIFICATE, PLACET_TCP_KEY: a certificate needs its key, and a key its certificate",
+            ),
         ]
 
     @property
@@ -152,6 +161,16 @@ class Settings(BaseSettings):
         """Where this node is reached."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return self.public_url or f"http://{host}:{self.port}"
+
+    @property
+    def serves_tcp(self) -> bool:
+        """Whether the TCP transport is served: not off loopback without TLS, where anybody could read along."""
+        return self.tcp_port >= 0 and (is_loopback(self.host) or bool(self.tcp_certificate))
+
+    def tcp_url(self, port: int) -> str:
+        """Where the TCP transport is reached, at the same host as the HTTP API."""
+        host = urlsplit(self.base_url).netloc.rpartition(":")[0] or urlsplit(self.base_url).netloc
+        return f"{'tcps' if self.tcp_certificate else 'tcp'}://{host}:{port}"
 
     @property
     def shown_database_url(self) -> str:

@@ -24,17 +24,19 @@ class Health:
 
     Attributes:
         draining: set when the server is asked to stop: it says so before it stops accepting.
+        tcp_url: where the TCP transport is served, set once it is.
     """
 
     def __init__(self, *, store: Store, owner: Owner, metrics: Metrics) -> None:
         self._store, self._owner, self._metrics = store, owner, metrics
         self.draining = False
+        self.tcp_url: str | None = None
         self._figures_at = float("-inf")
         self._reading = asyncio.Lock()
 
     def calls(self) -> tuple[ApiCall, ...]:
         """Return the declared calls."""
-        reply = {"status": "ok", "node": "box-8470", "version": "0.1.0"}
+        reply = {"status": "ok", "node": "box-8470", "version": "0.1.0", "tcp_url": "tcp://127.0.0.1:41234"}
         return (
             ApiCall(
                 "GET",
@@ -117,4 +119,5 @@ class Health:
         figures.nodes_live = sum(node.lease_until_ms > figures.now_ms for node in nodes)
 
     def _said(self, status: str) -> Answer:
-        return Answer(200, encode(HealthReply(status=status, node=self._owner.node_id, version=build_version())))
+        reply = HealthReply(status, self._owner.node_id, build_version(), None if self.draining else self.tcp_url)
+        return Answer(200, encode(reply))

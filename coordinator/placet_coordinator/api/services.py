@@ -12,7 +12,7 @@ from placet_coordinator.api.answers import Answer, encode
 from placet_coordinator.api.calls import ApiCall, Reply, body_of
 from placet_coordinator.api.requests import BodyDecoder, NoQuery, check_name, check_text, read_query
 from placet_coordinator.api.views import instant
-from placet_coordinator.core.plan import check_url
+from placet_coordinator.core.plan import check_tcp_url, check_url
 from placet_coordinator.core.rule import RuleBroken
 from placet_coordinator.dispatch.policy import TargetPolicy
 from placet_coordinator.ports.clock import Clock
@@ -115,6 +115,9 @@ class Services:
                 f"raise the participant's retention to at least {self._retention_ms} ms",
                 self._retention_ms,
             )
+        if asked.tcp_url is not None:
+            check_tcp_url(asked.tcp_url, "tcp_url")
+            self._policy.check(asked.tcp_url, "tcp_url")
         lease_ms = limits.INSTANCE_LEASE_MS if asked.lease_ms is None else asked.lease_ms
         row = InstanceRow(
             service=service,
@@ -123,6 +126,7 @@ class Services:
             actions=encode(asked.actions).decode(),
             sdk=asked.sdk,
             lease_until_ms=self._clock.now_ms() + lease_ms,
+            tcp_url=asked.tcp_url,
         )
         await self._store.announce(row)
         self._changed()
@@ -167,4 +171,5 @@ def _view(row: InstanceRow) -> InstanceView:
         base_url=row.base_url,
         actions=_decode_actions(row.actions),
         lease_until=instant(row.lease_until_ms),
+        tcp_url=row.tcp_url,
     )

@@ -14,7 +14,7 @@ import uvloop
 from sqlalchemy.exc import SQLAlchemyError
 
 from placet_coordinator.api.entrance import HotLane
-from placet_coordinator.bootstrap import Node, running
+from placet_coordinator.bootstrap import Node, running, serving_tcp
 from placet_coordinator.config import (
     DEFAULT_DATABASE_URL,
     TOKEN_LENGTH_ADVISED,
@@ -99,7 +99,7 @@ def serve(*, host: str | None, port: int | None, database_url: str | None, migra
 
 async def _served(settings: Settings, listener: socket.socket, *, migrate: bool) -> None:
     _say_what_is_unusual(settings)
-    async with running(settings, migrate=migrate) as node:
+    async with running(settings, migrate=migrate) as node, serving_tcp(node, settings):
         config = uvicorn.Config(
             node.app,
             http=fast_lane(HotLane(node.app.lane).routes),
@@ -120,6 +120,7 @@ async def _served(settings: Settings, listener: socket.socket, *, migrate: bool)
         _log.info(
             "serving",
             url=settings.base_url,
+            tcp=node.app.health.tcp_url or "off",
             database=settings.shown_database_url,
             node=settings.node_name,
             version=build_version(),

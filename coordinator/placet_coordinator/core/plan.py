@@ -1,5 +1,6 @@
 """From a begin or register request to branches of a plan: defaults filled in, every rule of wire.md checked."""
 
+import re
 from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
@@ -16,6 +17,8 @@ _MUST_NAME = {
     Pattern.TCC: (Operation.CONFIRM, Operation.CANCEL),
     Pattern.SAGA: (Operation.ACTION,),
 }
+_HOST = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_.])?|[0-9a-f:.]*:[0-9a-f:.]*")
+"""A name, an IPv4 address, or an IPv6 address without a zone, as `urlsplit` gives them: what can be connected to."""
 
 
 def planned(
@@ -173,13 +176,28 @@ def check_url(url: str, where: str) -> None:
         raise RuleBroken(where, "a URL holds printable ASCII without spaces or backslashes; encode the rest")
     try:
         parts = urlsplit(url)
-        host, _port = parts.hostname, parts.port
+        host, port = parts.hostname, parts.port
     except ValueError as error:
         raise RuleBroken(where, f"not a URL: {error}") from None
     if parts.scheme not in ("http", "https") or not host:
         raise RuleBroken(where, "a URL is absolute and of scheme http or https")
+    if port == 0 or not _HOST.fullmatch(host):
+        raise RuleBroken(where, "a URL's host is a name or an address, its port 1-65535")
     if "@" in parts.netloc or "?" in url or "#" in url:
         raise RuleBroken(where, "a target's URL has no userinfo, query or fragment")
+
+
+def check_tcp_url(url: str, where: str) -> None:
+    """Check that a URL is of an endpoint of the TCP transport: `tcp://host:port` or `tcps://host:port`.
+
+    Raises:
+        RuleBroken: it is not.
+    """
+    scheme, _, rest = url.partition("://")
+    check_url(f"http://{rest}", where)
+    parts = urlsplit(url)
+    if scheme not in ("tcp", "tcps") or not parts.port or parts.path:
+        raise RuleBroken(where, "an endpoint is tcp://host:port or tcps://host:port, and nothing after the port")
 
 
 def _check_headers(headers: Mapping[str, str], where: str) -> None:

@@ -28,6 +28,7 @@ class Instance(msgspec.Struct, frozen=True):
     base_url: str
     actions: dict[str, list[Operation]]
     is_sdk: bool
+    tcp_url: str | None = None
 
 
 class Directory:
@@ -83,4 +84,4 @@ class Directory:
 
 
 def _instance(row: InstanceRow) -> Instance:
-    return Instance(row.base_url.rstrip("/"), _decode_actions(row.actions), row.sdk is not None)
+    return Instance(row.base_url.rstrip("/"), _decode_actions(row.actions), row.sdk is not None, row.tcp_url)

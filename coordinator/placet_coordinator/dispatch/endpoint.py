@@ -1,17 +1,24 @@
 """Where an operation of a branch is called: the prepared target, and the participant it belongs to."""
 
+import asyncio
 from collections import OrderedDict
+from datetime import timedelta
 from urllib.parse import urlsplit
 
 from msgspec import Struct
 
 from placet_contract.vocabulary import Operation
 from placet_coordinator.core.transaction import Branch
-from placet_coordinator.dispatch.directory import Directory
-from placet_rpc import HttpClient, HttpTarget
+from placet_coordinator.dispatch.directory import Directory, Instance
+from placet_rpc import HttpClient, Target
+from placet_rpc.tcp import TcpClient
 
 ENDPOINTS_MAX = 10_000
 """Prepared targets that are kept; the least recently used makes room."""
+
+AVOIDED_FOR = timedelta(seconds=5)
+"""An instance that could not be reached over TCP is called over HTTP for so long."""
+AVOIDED_MAX = 1_000
 
 _CONSTANT_HEADERS = (("content-type", "application/json"),)
 
@@ -22,12 +29,14 @@ class Endpoint(Struct, frozen=True):
     Attributes:
         participant: the service's name, or host and port of the URL.
         must_echo: the participant is known to run the SDK: an answer without its echo is not its answer.
+        tcp_url: the endpoint of the TCP transport, where the call goes over that.
     """
 
     url: str
     participant: str
-    target: HttpTarget
+    target: Target
     must_echo: bool
+    tcp_url: str | None = None
 
 
 class Unreachable(Exception):
@@ -35,10 +44,18 @@ class Unreachable(Exception):
 
 
 class Endpoints:
-    """Finds and keeps the prepared targets."""
+    """Finds and keeps the prepared targets.
 
-    def __init__(self, client: HttpClient, directory: Directory) -> None:
-        self._client, self._directory = client, directory
+    Args:
+        http: calls absolute URLs, and instances that offer no other way.
+        tcp: calls instances that run the RPC's TCP transport: the same routes, the same answers.
+        directory: the instances of services.
+    """
+
+    def __init__(self, http: HttpClient, tcp: TcpClient, directory: Directory) -> None:
+        self._http, self._tcp, self._directory = http, tcp, directory
+        self._avoided: dict[str, float] = {}
+        self._loop = asyncio.get_running_loop()
         self._kept: OrderedDict[tuple[str, str, bool], Endpoint] = OrderedDict()
 
     def find(self, branch: Branch, operation: Operation) -> Endpoint:
@@ -59,7 +76,29 @@ class Endpoints:
         instance = self._directory.pick(service, action)
         if instance is None:
             raise Unreachable(f"no live instance of {service} offers {action}; see GET /v1/services/{service}")
-        return self._endpoint(f"{instance.base_url}/{action}/{operation}", service, must_echo=instance.is_sdk)
+        tcp_url = self._tcp_url(instance)
+        base_url = instance.base_url if tcp_url is None else f"{tcp_url}{urlsplit(instance.base_url).path}"
+        return self._endpoint(f"{base_url}/{action}/{operation}", service, must_echo=instance.is_sdk, tcp_url=tcp_url)
+
+    def avoid(self, endpoint: Endpoint) -> None:
+        """Hear that an endpoint could not be reached: over TCP it is not tried again for some seconds."""
+        if endpoint.tcp_url is None:
+            return
+        if len(self._avoided) >= AVOIDED_MAX:
+            self._avoided.clear()
+        self._avoided[endpoint.tcp_url] = self._loop.time() + AVOIDED_FOR.total_seconds()
+
+    def _tcp_url(self, instance: Instance) -> str | None:
+        tcp_url = instance.tcp_url
+        if tcp_url is None or not self._avoided:
+            return tcp_url
+        avoided_until = self._avoided.get(tcp_url)
+        if avoided_until is None:
+            return tcp_url
+        if avoided_until > self._loop.time():
+            return None
+        del self._avoided[tcp_url]
+        return tcp_url
 
     def participant_of(self, branch: Branch, operation: Operation) -> str:
         """Return the participant's name, whether or not it can be reached now."""
@@ -73,15 +112,16 @@ class Endpoints:
         self._keep((target, operation, False), endpoint)
         return endpoint
 
-    def _endpoint(self, url: str, participant: str, *, must_echo: bool) -> Endpoint:
+    def _endpoint(self, url: str, participant: str, *, must_echo: bool, tcp_url: str | None = None) -> Endpoint:
         key = (url, participant, must_echo)
         endpoint = self._kept.get(key)
         if endpoint is None:
             try:
-                target = self._client.target(url, headers=_CONSTANT_HEADERS)
+                client = self._http if tcp_url is None else self._tcp
+                target = client.target(url, headers=_CONSTANT_HEADERS)
             except ValueError as error:
                 raise Unreachable(str(error)) from None
-            endpoint = Endpoint(url, participant, target, must_echo)
+            endpoint = Endpoint(url, participant, target, must_echo, tcp_url)
             self._keep(key, endpoint)
         return endpoint
 

@@ -1,4 +1,4 @@
-"""Calls of branches over HTTP; satisfies the port `Participants`. One call is one request: it never repeats."""
+"""Calls of branches over the built-in RPC; satisfies the port `Participants`. A call is one request, never repeated."""
 
 import asyncio
 from collections.abc import Callable
@@ -36,8 +36,8 @@ _decode = msgspec.json.decode
 _ECHO = names.OUTCOME_ECHO
 
 
-class HttpParticipants:
-    """Calls participants through the built-in RPC's HTTP transport.
+class RpcParticipants:
+    """Calls participants through the built-in RPC: over its TCP transport where an instance offers it, else HTTP.
 
     Args:
         concurrency: calls in flight at one participant.
@@ -66,6 +66,10 @@ class HttpParticipants:
     def now_ms(self) -> int:
         """Return the database's clock."""
         return self._clock.now_ms()
+
+    def avoid(self, endpoint: Endpoint) -> None:
+        """Hear that a call could not be sent to an endpoint."""
+        self._endpoints.avoid(endpoint)
 
     def soon(self, ended: Callable[[CallEnd], None], end: CallEnd) -> None:
         """Report an end once the step that asked for the call is over."""
@@ -99,7 +103,7 @@ class _Flight:
 
     def __init__(
         self,
-        owner: HttpParticipants,
+        owner: RpcParticipants,
         call: BranchCall,
         endpoint: Endpoint,
         queue: ParticipantQueue,
@@ -156,6 +160,8 @@ class _Flight:
     def set_exception(self, error: RpcError, /) -> None:
         """Take the failure."""
         sent = error.safety not in (Safety.NOT_SENT, Safety.NOT_EXECUTED)
+        if not sent:
+            self._owner.avoid(self._endpoint)
         self._end(Verdict(Outcome.UNKNOWN, detail=f"{error.code}: {error.message}"), NULL, sent=sent)
 
     def _end(self, verdict: Verdict, result: Raw, *, sent: bool) -> None:

@@ -95,6 +95,7 @@ class InstanceRow(Struct, frozen=True):
     actions: str
     sdk: str | None
     lease_until_ms: int
+    tcp_url: str | None = None
 
 
 class ListFilter(Struct, frozen=True):

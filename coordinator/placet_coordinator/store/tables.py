@@ -169,5 +169,6 @@ service_instance = Table(
     Column("actions", _document(), nullable=False),
     Column("sdk", _text(DETAIL_LENGTH_MAX)),
     Column("lease_until_ms", BigInteger, nullable=False),
+    Column("tcp_url", _text(TARGET_LENGTH_MAX)),
     **_INNODB,
 )

@@ -46,9 +46,10 @@ _RELEASE: Final = (
     f"update node set lease_until_ms = least(lease_until_ms, {_NOW_MS}) where node_id = $1 and boot_id = $2"
 )
 _ANNOUNCE: Final = (
-    "insert into service_instance (service, instance_id, base_url, actions, sdk, lease_until_ms) "
-    "values ($1, $2, $3, $4, $5, $6) on conflict (service, instance_id) do update set base_url = excluded.base_url, "
-    "actions = excluded.actions, sdk = excluded.sdk, lease_until_ms = excluded.lease_until_ms"
+    "insert into service_instance (service, instance_id, base_url, actions, sdk, lease_until_ms, tcp_url) "
+    "values ($1, $2, $3, $4, $5, $6, $7) on conflict (service, instance_id) do update set "
+    "base_url = excluded.base_url, actions = excluded.actions, sdk = excluded.sdk, "
+    "lease_until_ms = excluded.lease_until_ms, tcp_url = excluded.tcp_url"
 )
 
 

@@ -152,10 +152,9 @@ class SqliteStore(Reads):
 
     async def announce(self, instance: InstanceRow) -> None:
         """Insert or replace the instance; see the port."""
-        statement = (
-            f"insert or replace into service_instance ({', '.join(InstanceRow.__struct_fields__)}) "
-            "values (?, ?, ?, ?, ?, ?)"
-        )
+        names = InstanceRow.__struct_fields__
+        places = ", ".join("?" * len(names))
+        statement = f"insert or replace into service_instance ({', '.join(names)}) values ({places})"
         await self._write(lambda connection: connection.execute(statement, astuple(instance)))
 
     # --- how queries are run
