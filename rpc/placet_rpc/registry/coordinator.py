@@ -165,7 +165,7 @@ def open_coordinator(url: str, context: RegistryContext) -> CoordinatorRegistry:
     text, options = take_options(url.partition("+")[2], {"lease_ms": INSTANCE_LEASE_MS, "poll_ms": POLL_MS})
     scheme, hosts = urlsplit(text).scheme, urlsplit(text).netloc.split(",")
     if scheme not in ("http", "https") or not all(hosts):
-        raise ValueError(f"{text!r} is no coordinator: write coordinator+http://host:port, further nodes after a comma")
+        raise ValueError("that is no coordinator: write coordinator+http://host:port, further nodes after a comma")
     client = HttpClient(limits=HttpLimits(max_reply_bytes=_REPLY_BYTES_MAX), tls=context.tls)
     path = urlsplit(text).path
     return CoordinatorRegistry(

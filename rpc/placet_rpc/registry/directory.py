@@ -1,0 +1,93 @@
+"""Which instances a call may go to now: what the cache shows, weighted by what is known of the registry's doubts.
+
+`snapshot` is asked for each call, so it is a look into two dicts; the frozen snapshot that it returns is another
+object only if something has changed, so whatever a balancer computes from it may be kept with it.
+"""
+
+import asyncio
+from contextlib import suppress
+from datetime import timedelta
+
+import msgspec
+
+from placet_rpc.clock import SYSTEM_CLOCK, Clock, within
+from placet_rpc.registry.cache import RegistryCache
+from placet_rpc.registry.endpoint import Endpoint
+from placet_rpc.registry.follower import Follower
+from placet_rpc.registry.snapshot import Snapshot
+
+SUSPECT_SHARE = 0.5
+"""Of its weight that is left to an instance which the registry does not list and which still answers."""
+
+
+class Directory:
+    """The instances that a client knows.
+
+    Args:
+        cache: of the registry; the directory closes it.
+        clock: where time comes from.
+    """
+
+    def __init__(self, cache: RegistryCache, *, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._cache = cache
+        self._clock = clock
+        self._shown: dict[str, tuple[Snapshot, Snapshot]] = {}
+        self._following: dict[str, asyncio.Task[Follower]] = {}
+
+    def snapshot(self, service: str) -> Snapshot:
+        """Returns the service's instances as they are known; none, under revision 0, if nothing was heard of it yet.
+
+        A service that is asked for is followed from then on.
+        """
+        source = self._cache.snapshot(service)
+        if source is None:
+            self._follow(service)
+            return Snapshot(service=service, revision=0, endpoints=())
+        known = self._shown.get(service)
+        if known is None or known[0] is not source:
+            endpoints = tuple(_weighed(endpoint) for endpoint in source.endpoints)
+            known = self._shown[service] = (source, msgspec.structs.replace(source, endpoints=endpoints))
+        return known[1]
+
+    async def ready(self, service: str, seconds: float) -> Snapshot:
+        """Returns the service's instances as soon as anything is known of them.
+
+        Args:
+            service: its key.
+            seconds: how long to wait for a first word, of the registry or of the file; without one: no instances.
+        """
+        if self._cache.snapshot(service) is None:
+            with suppress(TimeoutError):
+                await within(self._clock, seconds, self._first_word(service))
+        return self.snapshot(service)
+
+    def age(self, service: str) -> timedelta | None:
+        """Returns how long ago the registry last said what it says of a service; None: it never did."""
+        return self._cache.age(service)
+
+    def trouble(self, service: str) -> str:
+        """Returns why the registry does not tell of a service, in words; empty while it does."""
+        return self._cache.trouble(service)
+
+    async def aclose(self) -> None:
+        """Ends the watches and closes the registry."""
+        for task in self._following.values():
+            task.cancel()
+        await asyncio.gather(*self._following.values(), return_exceptions=True)
+        await self._cache.aclose()
+
+    def _follow(self, service: str) -> asyncio.Task[Follower]:
+        task = self._following.get(service)
+        if task is None:
+            task = self._following[service] = asyncio.create_task(self._cache.follow(service))
+        return task
+
+    async def _first_word(self, service: str) -> None:
+        follower = await asyncio.shield(self._follow(service))
+        await follower.known.wait()
+
+
+def _weighed(endpoint: Endpoint) -> Endpoint:
+    if not endpoint.suspect or not endpoint.weight:
+        return endpoint
+    return msgspec.structs.replace(endpoint, weight=max(int(endpoint.weight * SUSPECT_SHARE), 1))
