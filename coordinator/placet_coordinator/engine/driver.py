@@ -98,8 +98,9 @@ class Driver:
         self._look_again(held)
         return held
 
-    def touch(self, held: Held) -> None:
+    def touch(self, held: Held, row: Row) -> None:
         """Write the transaction's true due time: the row's comes too early, and others claim what is overdue."""
+        held.stored_due_at_ms = row.next_due_at_ms
         if held.pending is None and held.writing is None:
             self.journal.append(held, held.transaction, Lane.PARTIAL)
 

@@ -145,7 +145,7 @@ class Recovery:
             if held is None or held.version < row.version:
                 self._adopt(row)
             elif held.version == row.version and self._comes_too_early(row, held):
-                self._driver.touch(held)
+                self._driver.touch(held, row)
 
     def _comes_too_early(self, row: Row, held: Held) -> bool:
         """Say whether others would take the row for overdue while its time has not come (decision 0005)."""

@@ -46,14 +46,24 @@ async def node(make_node: MakeNode) -> Node:
 
 
 @pytest.fixture
-def change_row(sqlite_url: str) -> Callable[..., Awaitable[None]]:
-    """Changes columns of a row behind the nodes' backs."""
+def execute(sqlite_url: str) -> Callable[..., None]:
+    """Changes the database behind the nodes' backs."""
 
-    async def change(gid: str, **columns: Any) -> None:
+    def run(statement: str, *values: Any) -> None:
         connection = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))
-        settings = ", ".join(f"{name} = ?" for name in columns)
         with connection:
-            connection.execute(f"update global_transaction set {settings} where gid = ?", (*columns.values(), gid))
+            connection.execute(statement, values)
         connection.close()
+
+    return run
+
+
+@pytest.fixture
+def change_row(execute: Callable[..., None]) -> Callable[..., None]:
+    """Changes columns of a transaction's row."""
+
+    def change(gid: str, **columns: Any) -> None:
+        settings = ", ".join(f"{name} = ?" for name in columns)
+        execute(f"update global_transaction set {settings} where gid = ?", *columns.values(), gid)
 
     return change

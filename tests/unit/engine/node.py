@@ -53,7 +53,7 @@ class Notes:
 
 
 class SteeredStore:
-    """The real store, whose journal writes and single reads can be held back, and are noted."""
+    """The real store, whose journal writes and reads can be held back, and are noted."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -84,7 +84,7 @@ class SteeredStore:
         return await self._store.write(batch)
 
     def hold_answers(self) -> None:
-        """Read for `load` at once, and keep what was read until `let_answers_go`."""
+        """Do at once what `load`, `due` and `renew` ask for, and keep the answer until `let_answers_go`."""
         self._may_answer.clear()
         self.has_read.clear()
 
@@ -94,10 +94,18 @@ class SteeredStore:
 
     async def load(self, gid: str) -> Row | None:
         self.loads.append([gid])
-        row = await self._store.load(gid)
+        return await self._kept(await self._store.load(gid))
+
+    async def due(self, owner: str, before_ms: int, limit: int) -> list[Row]:
+        return await self._kept(await self._store.due(owner, before_ms, limit))
+
+    async def renew(self, node_id: str, boot_id: str, lease_ms: int) -> int | None:
+        return await self._kept(await self._store.renew(node_id, boot_id, lease_ms))
+
+    async def _kept(self, answer: Any) -> Any:
         self.has_read.set()
         await self._may_answer.wait()
-        return row
+        return answer
 
     async def load_many(self, gids: Sequence[str]) -> list[Row]:
         self.loads.append(list(gids))

@@ -396,7 +396,7 @@ async def test_row_of_a_newer_format_is_not_written(node, change_row):
     """A node that does not know the format says who has to serve the transaction; the row stays as it is."""
     await node.begin("t", "a")
     node.driver.drop_all()
-    await change_row("t", format=2)
+    change_row("t", format=2)
     before = await node.row("t")
     for request in (
         node.commands.commit("t"),
@@ -414,7 +414,7 @@ async def test_damaged_row_is_reported_and_left(node, change_row, changed):
     """A request for a row that can't be read says so, and writes nothing."""
     await node.begin("t", "a")
     node.driver.drop_all()
-    await change_row("t", **changed)
+    change_row("t", **changed)
     before = await node.row("t")
     with pytest.raises(Damaged, match="the row of t is damaged"):
         await node.commands.register("t", register("b"))
