@@ -14,9 +14,11 @@ SIGNATURE = "placet-signature"
 
 RESERVED_PREFIX = "placet-"
 RESERVED = frozenset(
-    {IDEMPOTENCY_KEY, TRACEPARENT, "host", "content-length", "content-type", "connection", "transfer-encoding"}
+    f"{IDEMPOTENCY_KEY} {TRACEPARENT} content-type "
+    "connection content-length expect host keep-alive proxy-connection te trailer transfer-encoding upgrade".split()
 )
-"""Headers that a branch may not set for itself, for the caller sets them on each call."""
+"""Headers that a branch may not set for itself: the caller sets them on each call, or they frame the message (RFC 9112)
+and belong to the transport."""
 
 
 def idempotency_key(gid: str, branch_id: str, operation: str) -> str:

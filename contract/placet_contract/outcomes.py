@@ -4,6 +4,7 @@ Only four answers say anything; everything else, a cut connection included, is u
 """
 
 import msgspec
+from msgspec.structs import force_setattr
 
 from placet_contract import problems
 from placet_contract.vocabulary import FORWARD_OPERATIONS, Operation, Outcome
@@ -22,7 +23,8 @@ class Verdict(msgspec.Struct, frozen=True):
         not_tried: a confirm found no successful try.
         answered: the participant itself answered, so that no work of this attempt is still running unseen. A 425 is an
             answer, too: the work runs on, and a later attempt will meet it.
-        detail: a few words for people; never shown to code.
+        detail: a few words for people; never shown to code. At most `DETAIL_LENGTH_MAX` printable characters, whoever
+            wrote them: they go into columns and logs, and a participant's NUL, line break or megabyte must not.
     """
 
     outcome: Outcome
@@ -30,6 +32,12 @@ class Verdict(msgspec.Struct, frozen=True):
     not_tried: bool = False
     answered: bool = False
     detail: str = ""
+
+    def __post_init__(self) -> None:
+        detail = self.detail
+        if detail and (len(detail) > DETAIL_LENGTH_MAX or not detail.isprintable()):
+            printable = (each if each.isprintable() else " " for each in detail[:DETAIL_LENGTH_MAX])
+            force_setattr(self, "detail", "".join(printable))
 
 
 class _ProblemBody(msgspec.Struct):
@@ -65,7 +73,7 @@ def _classify_conflict(operation: Operation, body: bytes) -> Verdict:
     except msgspec.MsgspecError:
         return Verdict(Outcome.UNKNOWN, detail="HTTP 409 without a problem body")
     slug = problems.slug_of(said.type)
-    detail = (said.detail or said.title)[:DETAIL_LENGTH_MAX]
+    detail = said.detail or said.title
     if operation in FORWARD_OPERATIONS and slug == problems.REJECTED:
         return Verdict(Outcome.REJECTED, answered=True, detail=detail)
     if operation in FORWARD_OPERATIONS and slug == problems.LATE:

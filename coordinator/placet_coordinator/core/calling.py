@@ -18,6 +18,8 @@ ANSWER_SLACK_MS = 15_000
 """An answer is overdue this long after the call's own timeout: the longest wait for a place in the participant's queue
 (10 s) and room for a busy loop."""
 
+OVERDUE = "the call came to no end in time"
+
 LOOK_AGAIN_MS = 60_000
 """An open transaction that waits for nothing in particular is looked at this often, so that none is forgotten."""
 
@@ -81,16 +83,16 @@ def postponed(progress: Progress, branch: Branch, answer: Answered, now_ms: int)
     the slowest rate, for repeating it quickly helps nobody.
     """
     verdict, retry = answer.verdict, branch.retry
-    trouble = progress.trouble
+    trouble, what = progress.trouble, f"{answer.operation} of branch {branch.branch_id}"
     if is_breach(answer) or verdict.outcome is Outcome.REJECTED:
-        trouble = f"{answer.operation} of branch {branch.branch_id}: {verdict.detail or verdict.outcome}"
+        trouble = f"{what}: {verdict.detail or verdict.outcome}"
         delay_ms = backoff_ms(1, first_ms=retry.cap_ms, cap_ms=retry.cap_ms, chance=0.5 + answer.chance / 2)
     else:
         delay_ms = backoff_ms(progress.attempts, first_ms=retry.first_ms, cap_ms=retry.cap_ms, chance=answer.chance)
         first_at_ms = now_ms if progress.first_at_ms is None else progress.first_at_ms
         if now_ms - first_at_ms >= ATTENTION_AFTER_MS:
             minutes = (now_ms - first_at_ms) // 60_000
-            trouble = f"{answer.operation} of branch {branch.branch_id} fails since {minutes} min: {verdict.detail}"
+            trouble = f"{what} is not done after {minutes} min: {verdict.detail}"
     return replace(
         progress,
         calling=False,
@@ -100,9 +102,9 @@ def postponed(progress: Progress, branch: Branch, answer: Answered, now_ms: int)
     )
 
 
-def settled(progress: Progress, status: BranchStatus) -> Progress:
+def settled(progress: Progress, status: BranchStatus, note: str = "") -> Progress:
     """Return the progress of a branch of which nothing more is asked in this phase."""
-    return replace(progress, status=status, calling=False, next_at_ms=None, trouble=None, note=None)
+    return replace(progress, status=status, calling=False, next_at_ms=None, trouble=None, note=note or None)
 
 
 def phase_two_answered(
@@ -123,6 +125,34 @@ def phase_two_answered(
     return advance(transaction.with_progress(answer.index, progress), now_ms)
 
 
+def without_overdue(transaction: Transaction, now_ms: int) -> Transaction:
+    """Take each call whose answer is overdue for one that got none; what is owed of it is due at once.
+
+    Participants promise an end to every call (`ports.participants`). This is for the end that got lost all the same:
+    nothing else would ever move its transaction, as long as the owner lives.
+    """
+    if transaction.paused_at_ms is not None or not any(_is_overdue(each, now_ms) for each in transaction.progress):
+        return transaction
+    progress = tuple(_unanswered(each) if _is_overdue(each, now_ms) else each for each in transaction.progress)
+    return replace(transaction, progress=progress)
+
+
+def _is_overdue(progress: Progress, now_ms: int) -> bool:
+    return progress.calling and progress.next_at_ms is not None and progress.next_at_ms <= now_ms
+
+
+def _unanswered(progress: Progress) -> Progress:
+    return replace(
+        progress,
+        calling=False,
+        next_at_ms=None,
+        tries_used=progress.tries_used + 1,
+        may_have_run=True,
+        unanswered=True,
+        note=OVERDUE,
+    )
+
+
 def released(transaction: Transaction) -> Transaction:
     """Return the transaction with no call out and nothing waiting: what is still owed is due at once."""
     progress = tuple(
@@ -135,9 +165,11 @@ def released(transaction: Transaction) -> Transaction:
 def decided(
     transaction: Transaction, status: Status, now_ms: int, reason: Reason | None = None, text: str | None = None
 ) -> Transaction:
-    """Return the transaction after its decision; the calls of the phase before no longer wait for a time."""
+    """Return the transaction after its decision; what the phase before waited for or complained of is over."""
     progress = tuple(
-        replace(each, next_at_ms=None) if each.next_at_ms is not None and not each.calling else each
+        replace(each, next_at_ms=each.next_at_ms if each.calling else None, trouble=None)
+        if each.trouble is not None or (each.next_at_ms is not None and not each.calling)
+        else each
         for each in transaction.progress
     )
     return replace(transaction, status=status, reason=reason, reason_text=text, decided_at_ms=now_ms, progress=progress)
@@ -157,11 +189,15 @@ def finished(transaction: Transaction, status: Status, now_ms: int) -> Transacti
 
 
 def waiting(transaction: Transaction, sending: Sending, now_ms: int, also_due_at_ms: int | None = None) -> Transaction:
-    """Return an open transaction after its calls were asked for: progress, attention, and when to look again."""
-    due_at_ms = now_ms + LOOK_AGAIN_MS if also_due_at_ms is None else also_due_at_ms
+    """Return an open transaction after its calls were asked for: progress, attention, and when to look again.
+
+    The time is always to come, whatever waits: a time that is over would be looked at again at once, and for ever.
+    """
+    is_paused = transaction.paused_at_ms is not None
+    due_at_ms = now_ms + LOOK_AGAIN_MS if also_due_at_ms is None or is_paused else also_due_at_ms
     attention = None
     for each in sending.progress:
-        if each.next_at_ms is not None and each.next_at_ms < due_at_ms:
+        if each.next_at_ms is not None and now_ms < each.next_at_ms < due_at_ms:
             due_at_ms = each.next_at_ms
         if now_ms < each.open_until_ms < due_at_ms:
             due_at_ms = each.open_until_ms

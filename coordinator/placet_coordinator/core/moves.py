@@ -70,8 +70,8 @@ COMMIT_WON = Illegal(Refusal(RefusalKind.DECIDED, "commit was decided; a decisio
 ABORT_WON = Illegal(Refusal(RefusalKind.DECIDED, "abort was decided; a decision never changes"))
 FINISHED = Illegal(Refusal(RefusalKind.DECIDED, "the transaction is finished: nothing is left to retry"))
 
-Verdict = Legal | Repeat | Illegal
-Table = Mapping[Status, Mapping[type[Event], Verdict]]
+Move = Legal | Repeat | Illegal
+Table = Mapping[Status, Mapping[type[Event], Move]]
 
 
 class PatternRules(Struct, frozen=True):

@@ -2,7 +2,7 @@
 
 from placet_coordinator.core.events import BeginAsked, Event
 from placet_coordinator.core.moves import Illegal, Legal, Refusal, RefusalKind, Step
-from placet_coordinator.core.patterns import PATTERNS
+from placet_coordinator.core.patterns import rules_of
 from placet_coordinator.core.registration import same_plan
 from placet_coordinator.core.transaction import Transaction
 
@@ -13,7 +13,7 @@ _OTHER_CONTENT = Refusal(
 
 def begin(transaction: Transaction, now_ms: int) -> Step:
     """Return the first step of a new transaction; it is always awaited: nothing is called before it is durable."""
-    step = PATTERNS[transaction.pattern].begun(transaction, now_ms)
+    step = rules_of(transaction).begun(transaction, now_ms)
     return Step(step.transaction, step.calls, awaited=True)
 
 
@@ -30,12 +30,12 @@ def step(transaction: Transaction, event: Event, now_ms: int) -> Step:
     """
     if isinstance(event, BeginAsked) and transaction.pattern is not None and not same_plan(transaction, event.asked):
         return Step(transaction, refusal=_OTHER_CONTENT)
-    verdict = PATTERNS[transaction.pattern].table[transaction.status][type(event)]
-    if isinstance(verdict, Legal):
-        taken = verdict.rule(transaction, event, now_ms)
+    move = rules_of(transaction).table[transaction.status][type(event)]
+    if isinstance(move, Legal):
+        taken = move.rule(transaction, event, now_ms)
         if taken.awaited or taken.transaction.status is transaction.status:
             return taken
         return Step(taken.transaction, taken.calls, awaited=True, refusal=taken.refusal)
-    if isinstance(verdict, Illegal):
-        return Step(transaction, refusal=verdict.refusal)
+    if isinstance(move, Illegal):
+        return Step(transaction, refusal=move.refusal)
     return Step(transaction)

@@ -6,7 +6,18 @@ from placet_contract.vocabulary import Pattern
 from placet_coordinator.core.moves import PatternRules
 from placet_coordinator.core.patterns.recorded_abort import RECORDED_ABORT
 from placet_coordinator.core.patterns.saga import SAGA
-from placet_coordinator.core.patterns.tcc import TCC
+from placet_coordinator.core.patterns.tcc import DRIVEN_TCC, TCC
+from placet_coordinator.core.transaction import Transaction
 
-PATTERNS: Mapping[Pattern | None, PatternRules] = {Pattern.TCC: TCC, Pattern.SAGA: SAGA, None: RECORDED_ABORT}
-"""The patterns that this build drives; None: an abort that was recorded for a gid nobody had begun."""
+PATTERNS: Mapping[tuple[Pattern | None, bool], PatternRules] = {
+    (Pattern.TCC, False): TCC,
+    (Pattern.TCC, True): DRIVEN_TCC,
+    (Pattern.SAGA, False): SAGA,
+    (None, False): RECORDED_ABORT,
+}
+"""What this build drives, by pattern and `drive`; None: an abort that was recorded for a gid nobody had begun."""
+
+
+def rules_of(transaction: Transaction) -> PatternRules:
+    """Return the rules that the transaction follows."""
+    return PATTERNS[transaction.pattern, transaction.drive]

@@ -23,6 +23,7 @@ from placet_coordinator.core.calling import (
     send,
     settled,
     waiting,
+    without_overdue,
 )
 from placet_coordinator.core.events import (
     AbortAsked,
@@ -61,6 +62,7 @@ def _begun(transaction: Transaction, now_ms: int) -> Step:
 
 
 def _abort(transaction: Transaction, event: Event, now_ms: int) -> Step:
+    """Decide to abort, and compensate; refused once the pivot was sent."""
     assert isinstance(event, AbortAsked)
     if _pivot_was_sent(transaction):
         return Step(transaction, refusal=_PIVOT_SENT)
@@ -72,7 +74,7 @@ def _aborted(transaction: Transaction, reason: Reason, now_ms: int, text: str | 
 
 
 def _acted(transaction: Transaction, event: Event, now_ms: int) -> Step:
-    """Take the answer to an action while going forward."""
+    """Take the answer to an action: done starts the steps after it, rejected or used-up retries abort."""
     assert isinstance(event, Answered)
     progress, branch = transaction.progress[event.index], transaction.branches[event.index]
     if not is_current(progress, event):
@@ -80,8 +82,7 @@ def _acted(transaction: Transaction, event: Event, now_ms: int) -> Step:
     progress = _with_evidence(progress, event)
     outcome = event.verdict.outcome
     if outcome is Outcome.DONE:
-        done = replace(settled(progress, BranchStatus.DONE), result=event.result, open_until_ms=0)
-        transaction = transaction.with_progress(event.index, done)
+        transaction = transaction.with_progress(event.index, _done(progress, event))
         if branch.pivot and transaction.status is Status.ACTIVE:
             transaction = decided(transaction, Status.COMMITTING, now_ms)
         return _forward(transaction, now_ms)
@@ -121,9 +122,15 @@ def _with_evidence(progress: Progress, answer: Answered) -> Progress:
     )
 
 
+def _done(progress: Progress, answer: Answered) -> Progress:
+    """An earlier attempt that is unanswered has no work left to do: this answer is its answer, too."""
+    done = settled(progress, BranchStatus.DONE, answer.verdict.detail)
+    return replace(done, result=answer.result, open_until_ms=0)
+
+
 def _refused(progress: Progress, answer: Answered) -> Progress:
     """A rejection is final only if no other attempt may have run; late means that one may have."""
-    refused = replace(settled(progress, BranchStatus.REJECTED), note=answer.verdict.detail)
+    refused = settled(progress, BranchStatus.REJECTED, answer.verdict.detail)
     return replace(refused, undo=progress.unanswered or answer.verdict.late)
 
 
@@ -144,7 +151,7 @@ def _not_past_its_limit(progress: Progress, branch: Branch) -> Progress:
 
 
 def _undo_answered(transaction: Transaction, event: Event, now_ms: int) -> Step:
-    """Take an answer while going backward: of a compensation, or of an action that was still out."""
+    """Take the answer to a compensation, repeated until it is done, or to an action that was still out."""
     assert isinstance(event, Answered)
     if event.operation is Operation.COMPENSATE:
         return phase_two_answered(transaction, event, now_ms, BranchStatus.COMPENSATED, _backward)
@@ -153,7 +160,7 @@ def _undo_answered(transaction: Transaction, event: Event, now_ms: int) -> Step:
         return Step(transaction)
     progress = _with_evidence(progress, event)
     if event.verdict.outcome is Outcome.DONE:
-        progress = replace(settled(progress, BranchStatus.DONE), result=event.result, open_until_ms=0)
+        progress = _done(progress, event)
     elif event.verdict.outcome is Outcome.REJECTED:
         progress = _refused(progress, event)
     else:
@@ -162,6 +169,8 @@ def _undo_answered(transaction: Transaction, event: Event, now_ms: int) -> Step:
 
 
 def _time_passed(transaction: Transaction, _event: Event, now_ms: int) -> Step:
+    """Abort an active saga past its timeout, unless its pivot was sent; make the calls that are due."""
+    transaction = without_overdue(transaction, now_ms)
     times_out_at_ms = transaction.times_out_at_ms
     if (
         transaction.status is Status.ACTIVE
@@ -179,20 +188,31 @@ def _adopted(transaction: Transaction, _event: Event, now_ms: int) -> Step:
 
     A pivot is written before it is sent, so its row is proof, and so is it for every step after the pivot.
     """
+    never_sent = _never_sent(transaction)
     progress = tuple(
-        _doubted(each, branch, now_ms) for each, branch in zip(transaction.progress, transaction.branches, strict=True)
+        each if index in never_sent else _doubted(each, transaction.branches[index], now_ms)
+        for index, each in enumerate(transaction.progress)
     )
     return _time_passed(released(replace(transaction, progress=progress)), TimePassed(), now_ms)
 
 
+def _never_sent(transaction: Transaction) -> set[int]:
+    """Return the steps that no owner ever sent: a pivot without its mark, and all that come after it."""
+    order = in_order(transaction.branches)
+    for place, index in enumerate(order):
+        if transaction.branches[index].pivot and not transaction.progress[index].pivot_sent:
+            return set(order[place:])  # each step is ordered before or after a pivot (`order.check_order`)
+    return set()
+
+
 def _doubted(progress: Progress, branch: Branch, now_ms: int) -> Progress:
-    over = progress.status is not BranchStatus.PENDING and not progress.undo
-    if over or (branch.pivot and not progress.pivot_sent):
+    if progress.status is not BranchStatus.PENDING and not progress.undo:
         return progress
     return replace(progress, may_have_run=True, unanswered=True, open_until_ms=now_ms + branch.timeout_ms)
 
 
 def _retry(transaction: Transaction, _event: Event, now_ms: int) -> Step:
+    """Call at once what waits for its backoff."""
     progress = tuple(each if each.calling else replace(each, next_at_ms=None) for each in transaction.progress)
     return _advance(replace(transaction, progress=progress), now_ms)
 
@@ -313,7 +333,7 @@ _TABLE: Table = {
         AbortAsked: REPEAT,
         Answered: Legal(_undo_answered, (Status.ABORTING, Status.ABORTED)),
         TimePassed: Legal(_time_passed, (Status.ABORTING, Status.ABORTED)),
-        Adopted: Legal(_adopted, (Status.ABORTING, Status.ABORTED)),
+        Adopted: Legal(_adopted, (Status.ABORTING,)),
         RetryAsked: Legal(_retry, (Status.ABORTING, Status.ABORTED)),
     },
     Status.ABORTED: {

@@ -5,10 +5,14 @@ Seata and dtm in three ways: every registered branch is cancelled, tried, reject
 phase two runs in parallel; and the coordinator may drive the tries itself (`drive`).
 """
 
+from collections.abc import Mapping
+
 from msgspec.structs import replace
 
 from placet_contract.vocabulary import BranchStatus, Operation, Outcome, Reason, Status
 from placet_coordinator.core.calling import (
+    LOOK_AGAIN_MS,
+    OVERDUE,
     decided,
     finished,
     is_current,
@@ -17,6 +21,7 @@ from placet_coordinator.core.calling import (
     send_all,
     settled,
     waiting,
+    without_overdue,
 )
 from placet_coordinator.core.events import (
     AbortAsked,
@@ -34,7 +39,9 @@ from placet_coordinator.core.moves import (
     COMMIT_WON,
     FINISHED,
     REPEAT,
+    Illegal,
     Legal,
+    Move,
     PatternRules,
     Refusal,
     RefusalKind,
@@ -44,8 +51,11 @@ from placet_coordinator.core.moves import (
 from placet_coordinator.core.registration import add_branches
 from placet_coordinator.core.transaction import Transaction
 
-_DRIVEN_TAKES_NEITHER = Refusal(
-    RefusalKind.RULE, "a driven tcc takes neither branches nor a commit: the coordinator calls the tries and decides"
+_DRIVEN_TAKES_NEITHER = Illegal(
+    Refusal(
+        RefusalKind.RULE,
+        "a driven tcc takes neither branches nor a commit: the coordinator calls the tries and decides",
+    )
 )
 
 
@@ -54,20 +64,19 @@ def _begun(transaction: Transaction, now_ms: int) -> Step:
 
 
 def _register(transaction: Transaction, event: Event, now_ms: int) -> Step:
+    """Add branches; their tries are the initiator's to call."""
     assert isinstance(event, RegisterAsked)
-    if transaction.drive:
-        return Step(transaction, refusal=_DRIVEN_TAKES_NEITHER)
     step = add_branches(transaction, event.branches)
     return step if step.refusal else _advance(step.transaction, now_ms)
 
 
 def _commit(transaction: Transaction, _event: Event, now_ms: int) -> Step:
-    if transaction.drive:
-        return Step(transaction, refusal=_DRIVEN_TAKES_NEITHER)
+    """Decide to commit, and confirm every branch at once."""
     return _advance(decided(transaction, Status.COMMITTING, now_ms), now_ms)
 
 
 def _abort(transaction: Transaction, event: Event, now_ms: int) -> Step:
+    """Decide to abort, and cancel every branch at once, tried, rejected or not."""
     assert isinstance(event, AbortAsked)
     return _aborted(transaction, event.reason, now_ms, event.reason_text)
 
@@ -77,20 +86,20 @@ def _aborted(transaction: Transaction, reason: Reason, now_ms: int, text: str | 
 
 
 def _tried(transaction: Transaction, event: Event, now_ms: int) -> Step:
-    """Take the answer to a driven try: each is sent once, and anything but done aborts."""
+    """Take the answer to a try: the last one done commits, anything but done aborts; no try is sent twice."""
     assert isinstance(event, Answered)
     progress = transaction.progress[event.index]
     if not is_current(progress, event):
         return Step(transaction)
     verdict = event.verdict
     if verdict.outcome is Outcome.DONE:
-        tried = replace(settled(progress, BranchStatus.DONE), result=event.result)
+        tried = replace(settled(progress, BranchStatus.DONE, verdict.detail), result=event.result)
         transaction = transaction.with_progress(event.index, tried)
         if all(each.status is BranchStatus.DONE for each in transaction.progress):
             transaction = decided(transaction, Status.COMMITTING, now_ms)
         return _advance(transaction, now_ms)
     if verdict.outcome is Outcome.REJECTED:
-        refused = replace(settled(progress, BranchStatus.REJECTED), note=verdict.detail)
+        refused = settled(progress, BranchStatus.REJECTED, verdict.detail)
         reason = Reason.LATE if verdict.late else Reason.REJECTED
         return _aborted(transaction.with_progress(event.index, refused), reason, now_ms, verdict.detail)
     unknown = replace(progress, calling=False, next_at_ms=None, note=verdict.detail)
@@ -98,16 +107,20 @@ def _tried(transaction: Transaction, event: Event, now_ms: int) -> Step:
 
 
 def _confirmed(transaction: Transaction, event: Event, now_ms: int) -> Step:
+    """Take the answer to a confirm: repeated until it is done; the last one done ends the transaction."""
     assert isinstance(event, Answered)
     return phase_two_answered(transaction, event, now_ms, BranchStatus.CONFIRMED, _advance)
 
 
 def _cancelled(transaction: Transaction, event: Event, now_ms: int) -> Step:
+    """Take the answer to a cancel: repeated until it is done; the last one done ends the transaction."""
     assert isinstance(event, Answered)
     return phase_two_answered(transaction, event, now_ms, BranchStatus.CANCELLED, _advance)
 
 
 def _time_passed(transaction: Transaction, _event: Event, now_ms: int) -> Step:
+    """Abort an active transaction past its timeout; repeat the calls that are due."""
+    transaction = without_overdue(transaction, now_ms)
     times_out_at_ms = transaction.times_out_at_ms
     if (
         transaction.status is Status.ACTIVE
@@ -119,15 +132,30 @@ def _time_passed(transaction: Transaction, _event: Event, now_ms: int) -> Step:
     return _advance(transaction, now_ms)
 
 
+def _driven_time_passed(transaction: Transaction, event: Event, now_ms: int) -> Step:
+    """Abort past the timeout, and when a try came to no end: it would have to be sent twice."""
+    seen = without_overdue(transaction, now_ms)
+    if seen is not transaction:
+        return _aborted(seen, Reason.UNKNOWN, now_ms, OVERDUE)
+    return _time_passed(transaction, event, now_ms)
+
+
 def _adopted(transaction: Transaction, _event: Event, now_ms: int) -> Step:
-    """Take over: an active driven tcc aborts, for its tries go out once and we can't know which did."""
+    """Take over: every earlier call counts as unanswered, and what is owed is called again."""
     transaction = released(transaction)
-    if transaction.status is Status.ACTIVE and transaction.drive:
-        return _aborted(transaction, Reason.UNKNOWN, now_ms, "the coordinator that called the tries is gone")
+    if transaction.status is not Status.ACTIVE and transaction.decided_at_ms is None:
+        # Decided without a read (design, section 4): the columns say so, the document does not know the time.
+        transaction = replace(transaction, decided_at_ms=now_ms)
     return _time_passed(transaction, TimePassed(), now_ms)
 
 
+def _driven_adopted(transaction: Transaction, _event: Event, now_ms: int) -> Step:
+    """Take over by aborting: tries go out once, and nobody can know any more which did."""
+    return _aborted(released(transaction), Reason.UNKNOWN, now_ms, "the coordinator that called the tries is gone")
+
+
 def _retry(transaction: Transaction, _event: Event, now_ms: int) -> Step:
+    """Call at once what waits for its backoff."""
     progress = tuple(each if each.calling else replace(each, next_at_ms=None) for each in transaction.progress)
     return _advance(replace(transaction, progress=progress), now_ms)
 
@@ -138,10 +166,13 @@ def _advance(transaction: Transaction, now_ms: int) -> Step:
         return _phase_two(transaction, Operation.CONFIRM, BranchStatus.CONFIRMED, Status.COMMITTED, now_ms)
     if transaction.status is Status.ABORTING:
         return _phase_two(transaction, Operation.CANCEL, BranchStatus.CANCELLED, Status.ABORTED, now_ms)
-    sending = send_all(transaction, Operation.TRY, BranchStatus.DONE, now_ms) if transaction.drive else None
-    if sending is None:
-        return Step(replace(transaction, next_due_at_ms=transaction.times_out_at_ms))
-    return Step(waiting(transaction, sending, now_ms, transaction.times_out_at_ms), tuple(sending.calls))
+    if transaction.drive:
+        sending = send_all(transaction, Operation.TRY, BranchStatus.DONE, now_ms)
+        return Step(waiting(transaction, sending, now_ms, transaction.times_out_at_ms), tuple(sending.calls))
+    times_out_at_ms = transaction.times_out_at_ms
+    if times_out_at_ms is None or transaction.paused_at_ms is not None:
+        return Step(replace(transaction, next_due_at_ms=now_ms + LOOK_AGAIN_MS))
+    return Step(replace(transaction, next_due_at_ms=max(times_out_at_ms, now_ms + 1)))
 
 
 def _phase_two(transaction: Transaction, operation: Operation, owed: BranchStatus, end: Status, now_ms: int) -> Step:
@@ -157,7 +188,7 @@ _TABLE: Table = {
         RegisterAsked: Legal(_register, (Status.ACTIVE,)),
         CommitAsked: Legal(_commit, (Status.COMMITTING, Status.COMMITTED)),
         AbortAsked: Legal(_abort, (Status.ABORTING, Status.ABORTED)),
-        Answered: Legal(_tried, (Status.ACTIVE, Status.COMMITTING, Status.ABORTING)),
+        Answered: REPEAT,
         TimePassed: Legal(_time_passed, (Status.ACTIVE, Status.ABORTING, Status.ABORTED)),
         Adopted: Legal(_adopted, (Status.ACTIVE, Status.ABORTING, Status.ABORTED)),
         RetryAsked: Legal(_retry, (Status.ACTIVE,)),
@@ -169,7 +200,7 @@ _TABLE: Table = {
         AbortAsked: COMMIT_WON,
         Answered: Legal(_confirmed, (Status.COMMITTING, Status.COMMITTED)),
         TimePassed: Legal(_time_passed, (Status.COMMITTING,)),
-        Adopted: Legal(_adopted, (Status.COMMITTING,)),
+        Adopted: Legal(_adopted, (Status.COMMITTING, Status.COMMITTED)),
         RetryAsked: Legal(_retry, (Status.COMMITTING,)),
     },
     Status.COMMITTED: {
@@ -189,7 +220,7 @@ _TABLE: Table = {
         AbortAsked: REPEAT,
         Answered: Legal(_cancelled, (Status.ABORTING, Status.ABORTED)),
         TimePassed: Legal(_time_passed, (Status.ABORTING,)),
-        Adopted: Legal(_adopted, (Status.ABORTING,)),
+        Adopted: Legal(_adopted, (Status.ABORTING, Status.ABORTED)),
         RetryAsked: Legal(_retry, (Status.ABORTING,)),
     },
     Status.ABORTED: {
@@ -204,4 +235,22 @@ _TABLE: Table = {
     },
 }
 
+_NEITHER: Mapping[type[Event], Move] = {RegisterAsked: _DRIVEN_TAKES_NEITHER, CommitAsked: _DRIVEN_TAKES_NEITHER}
+
+_DRIVEN_TABLE: Table = {
+    Status.ACTIVE: {
+        **_TABLE[Status.ACTIVE],
+        **_NEITHER,
+        AbortAsked: Legal(_abort, (Status.ABORTING,)),
+        Answered: Legal(_tried, (Status.ACTIVE, Status.COMMITTING, Status.ABORTING)),
+        TimePassed: Legal(_driven_time_passed, (Status.ACTIVE, Status.ABORTING)),
+        Adopted: Legal(_driven_adopted, (Status.ABORTING,)),
+    },
+    Status.COMMITTING: {**_TABLE[Status.COMMITTING], **_NEITHER, Adopted: Legal(_adopted, (Status.COMMITTING,))},
+    Status.COMMITTED: {**_TABLE[Status.COMMITTED], **_NEITHER},
+    Status.ABORTING: {**_TABLE[Status.ABORTING], **_NEITHER, Adopted: Legal(_adopted, (Status.ABORTING,))},
+    Status.ABORTED: {**_TABLE[Status.ABORTED], **_NEITHER},
+}
+
 TCC = PatternRules(name="tcc", table=_TABLE, begun=_begun)
+DRIVEN_TCC = PatternRules(name="driven tcc", table=_DRIVEN_TABLE, begun=_begun)
