@@ -26,6 +26,7 @@ from placet_rpc.governance.access import Access, AccessList
 from placet_rpc.governance.counting import ServedStatistics
 from placet_rpc.governance.introspection import Introspection, ServerIntrospection
 from placet_rpc.governance.statistics import Statistics
+from placet_rpc.registry import Advertisement, Announcer, Registry, open_registry
 from placet_rpc.served_call import ServerFilter
 from placet_rpc.tcp.limits import TcpServerLimits
 from placet_rpc.tcp.server import GRACE, LINGER, Admit, Handler, TcpServer
@@ -52,6 +53,9 @@ class Server:
         filters: stand before all implementations, the first outermost; the server closes them. Those of this package
             belong in this order: `Authentication`, `Access`, `Idempotency`, `Ordering`.
         statistics: where calls are counted, always; None: a place of the server's own.
+        registry: where the services exposed by the start are announced, by its URL (`open_registry`), or opened; the
+            server closes it.
+        advertisement: what is said there of this server.
     """
 
     def __init__(
@@ -70,6 +74,8 @@ class Server:
         instance_id: str = "",
         filters: Sequence[ServerFilter] = (),
         statistics: Statistics | None = None,
+        registry: str | Registry | None = None,
+        advertisement: Advertisement | None = None,
     ) -> None:
         self.app = app
         self.instance_id = instance_id or uuid4().hex
@@ -86,6 +92,9 @@ class Server:
         self._admit = admit
         self._handlers = handlers or {}
         self.tcp_server: TcpServer | None = None
+        self._registry = registry
+        self._advertisement = advertisement or Advertisement()
+        self.announcer: Announcer | None = None
         # Nobody who forgot to write an access list should show the world who calls whom.
         guards = () if any(isinstance(one, Access) for one in self._filters) else (Access(AccessList()),)
         own = ServerIntrospection(self.operations, self.statistics, app=self.app, instance_id=self.instance_id)
@@ -114,17 +123,37 @@ class Server:
         return f"{'tcps' if self._tls is not None else 'tcp'}://{host}:{self.tcp_server.port}"
 
     async def start(self) -> None:
-        """Listens.
+        """Listens, then announces; a registry that is down is told when it is back.
 
         Raises:
-            ValueError: the address is none, or is not loopback and there is no TLS.
+            ValueError: the address is none, or is not loopback and there is no TLS; or there is none that could be
+                announced.
             OSError: it can't be listened on.
+            RegistryRefused: the registry will not be told.
         """
-        if self._tcp is None:
-            return
-        host, colon, port = self._tcp.rpartition(":")
+        if self._tcp is not None:
+            await self._listen(self._tcp)
+        if self._registry is not None:
+            try:
+                await self._announce(self._registry)
+            except BaseException:
+                await self.aclose(linger=timedelta())
+                raise
+
+    async def _announce(self, registry: str | Registry) -> None:
+        tcp = "" if self._tcp is None else self.endpoint
+        names = tuple(codec.name for codec in self._codecs) if tcp else ()
+        endpoint = self._advertisement.endpoint(self.instance_id, tcp, names, time.monotonic())
+        # Whoever asks a server about itself has its address; announced, it would be a service that all servers offer.
+        services = self.operations.services.keys() - {service_of(Introspection).key}
+        opened = open_registry(registry) if isinstance(registry, str) else registry
+        self.announcer = Announcer(opened, sorted(services), endpoint)
+        await self.announcer.start()
+
+    async def _listen(self, tcp: str) -> None:
+        host, colon, port = tcp.rpartition(":")
         if not colon or not port.isdigit():
-            raise ValueError(f"tcp={self._tcp!r} is no address: write host:port")
+            raise ValueError(f"tcp={tcp!r} is no address: write host:port")
         calls = {codec.number: MethodCalls(codec, self.operations) for codec in self._codecs}
         server = TcpServer(
             {**self._handlers, **calls},
@@ -141,9 +170,13 @@ class Server:
         self.tcp_server = server
 
     async def aclose(self, *, linger: timedelta = LINGER, grace: timedelta = GRACE) -> None:
-        """Drains and closes; see `TcpServer.aclose`."""
+        """Withdraws from the registry, drains and closes; see `TcpServer.aclose`."""
+        if self.announcer is not None:
+            await self.announcer.withdraw()  # first: callers need the time of the linger to hear of it
         if self.tcp_server is not None:
             await self.tcp_server.aclose(linger=linger, grace=grace)
+        if self.announcer is not None:
+            await self.announcer.aclose()
         for one in self._filters:
             await one.aclose()
         self._threads.close()

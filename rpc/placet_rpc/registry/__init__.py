@@ -5,6 +5,7 @@ server ── Announcer ──▶ Registry ──▶ RegistryCache ──▶ Dir
            again)         zookeeper…)  memory and file)   one look per call)
 """
 
+from placet_rpc.registry.advertisement import Advertisement
 from placet_rpc.registry.announcer import Announcer
 from placet_rpc.registry.cache import RegistryCache
 from placet_rpc.registry.directory import Directory
@@ -17,6 +18,7 @@ from placet_rpc.registry.snapshot import Snapshot
 __all__ = [
     "REGISTRIES",
     "REGISTRY_SPI_VERSION",
+    "Advertisement",
     "Announcer",
     "CacheSettings",
     "Directory",

@@ -31,7 +31,7 @@ class Directory:
     def __init__(self, cache: RegistryCache, *, clock: Clock = SYSTEM_CLOCK) -> None:
         self._cache = cache
         self._clock = clock
-        self._shown: dict[str, tuple[Snapshot, Snapshot]] = {}
+        self._shown: dict[str, tuple[Snapshot | None, Snapshot]] = {}
         self._following: dict[str, asyncio.Task[Follower]] = {}
 
     def snapshot(self, service: str) -> Snapshot:
@@ -40,13 +40,9 @@ class Directory:
         A service that is asked for is followed from then on.
         """
         source = self._cache.snapshot(service)
-        if source is None:
-            self._follow(service)
-            return Snapshot(service=service, revision=0, endpoints=())
         known = self._shown.get(service)
         if known is None or known[0] is not source:
-            endpoints = tuple(_weighed(endpoint) for endpoint in source.endpoints)
-            known = self._shown[service] = (source, msgspec.structs.replace(source, endpoints=endpoints))
+            known = self._shown[service] = (source, self._make(service, source))
         return known[1]
 
     async def ready(self, service: str, seconds: float) -> Snapshot:
@@ -75,6 +71,12 @@ class Directory:
             task.cancel()
         await asyncio.gather(*self._following.values(), return_exceptions=True)
         await self._cache.aclose()
+
+    def _make(self, service: str, source: Snapshot | None) -> Snapshot:
+        if source is None:
+            self._follow(service)
+            return Snapshot(service=service, revision=0, endpoints=())
+        return msgspec.structs.replace(source, endpoints=tuple(_weighed(endpoint) for endpoint in source.endpoints))
 
     def _follow(self, service: str) -> asyncio.Task[Follower]:
         task = self._following.get(service)
