@@ -53,12 +53,13 @@ lint:
 types:
 	$(bin)/mypy
 	MYPYPATH=compose $(bin)/mypy -p placet_services
+	$(bin)/mypy docs/patterns.py
 
 imports:
 	$(bin)/lint-imports
 
 docs:
-	$(bin)/python -m placet_coordinator.core.diagrams --check
+	$(bin)/python docs/patterns.py --check
 
 lock:  ## bring requirements.lock up to pyproject.toml; newest versions: make lock ARGS=--upgrade
 	@test -x $(bin)/uv || $(bin)/python -m pip install --quiet --disable-pip-version-check uv
