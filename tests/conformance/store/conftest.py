@@ -6,6 +6,7 @@ import pytest
 
 from placet_coordinator.ports.store import Store
 from placet_coordinator.store import store_for
+from placet_coordinator.store.mysql.store import MysqlStore
 from placet_migrations import upgrade
 
 OpenStore = Callable[[str], Awaitable[Store]]
@@ -40,6 +41,21 @@ def server_url(request: pytest.FixtureRequest) -> str:
     found: str = request.getfixturevalue(f"{request.param}_url")
     upgrade(found)
     return found
+
+
+@pytest.fixture
+def mariadb_schema(mariadb_url: str) -> str:
+    """The same, of MariaDB alone."""
+    upgrade(mariadb_url)
+    return mariadb_url
+
+
+@pytest.fixture
+async def mariadb_node(mariadb_schema: str, open_store: OpenStore) -> MysqlStore:
+    """A store on it."""
+    store = await open_store(mariadb_schema)
+    assert isinstance(store, MysqlStore)
+    return store
 
 
 @pytest.fixture

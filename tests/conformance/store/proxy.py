@@ -1,6 +1,7 @@
-"""A TCP proxy between a store and its server that loses answers, or requests, when told to."""
+"""A TCP proxy between a store and its server that loses answers or requests, or changes them, when told to."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Self
 from urllib.parse import urlsplit
@@ -13,6 +14,7 @@ class Proxy:
         loses_answers: what the server says from now on is dropped.
         loses_requests: what the client says from now on is dropped.
         refuses: new connections are closed at once.
+        rewrites: what the client says is passed on as this makes it.
     """
 
     def __init__(self, url: str) -> None:
@@ -21,6 +23,7 @@ class Proxy:
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self.loses_answers = self.loses_requests = self.refuses = False
+        self.rewrites: Callable[[bytes], bytes] | None = None
         self.got_request = asyncio.Event()
         """Set when a request was dropped."""
 
@@ -71,6 +74,8 @@ class Proxy:
                 if not is_answer and self.loses_requests:
                     self.got_request.set()
                     continue
+                if not is_answer and self.rewrites is not None:
+                    data = self.rewrites(data)
                 writer.write(data)
                 await writer.drain()
         writer.close()

@@ -20,13 +20,14 @@ from placet_coordinator.store.mysql.literals import identifier, integer, literal
 from placet_coordinator.store.mysql.packet import Packet
 from placet_coordinator.store.mysql.session import Rows
 
+BY_GID: Final = "global_transaction old force index (primary)"
+"""The server, left to itself, reads a small table from end to end, and waits for others' locks on its way."""
 NAMES: Final = ", ".join(Row.__struct_fields__)
 DECIDED: Final = ("status", "reason", "reason_text", "owner", "written_by", "next_due_at_ms")
 SINGLE_UPDATES_MAX: Final = 4
 """Up to so many updates go as a statement each: a derived table of documents costs the server more than they do."""
 
 _ATTEMPT_NAMES: Final = AttemptRow.__struct_fields__
-_updated_values = attrgetter(*queries.UPDATED)
 _decided_values = attrgetter(*DECIDED)
 
 
@@ -45,10 +46,10 @@ def compose(batch: Sequence[Entry]) -> Packet:
     if attempts:
         statements.append(_note(attempts))
     written = _written_by_us(entry.row for entry in ordered)
-    statements.append(f"select group_concat(gid) into @placet_hits from global_transaction where {written}")
+    statements.append(f"select group_concat(gid) into @placet_hits from {BY_GID} where {written}")
     then = ["select @placet_hits"]
     if decides:
-        then.append(f"select {NAMES} from global_transaction where {_written_by_us(decides)}")
+        then.append(f"select {NAMES} from {BY_GID} where {_written_by_us(decides)}")
     return Packet.transaction(statements, then)
 
 
@@ -103,7 +104,7 @@ def _updates(entries: Sequence[Entry], columns: Sequence[str]) -> list[str]:
     )
     return [
         (
-            f"update {given} new straight_join global_transaction old force index (primary) "
+            f"update {given} new straight_join {BY_GID} "
             f"on old.gid = new.gid and old.version = new.expected_version and old.format <= {FORMAT} "
             f"set {_settings(columns)}"
         )
@@ -122,7 +123,7 @@ def _update_one(entry: Entry, columns: Sequence[str]) -> str:
 def _decide(rows: Sequence[Row]) -> str:
     given = _table(("gid", *DECIDED), [[identifier(row.gid), *_literals(_decided_values(row))] for row in rows])
     return (
-        f"update {given} new straight_join global_transaction old force index (primary) on old.gid = new.gid "
+        f"update {given} new straight_join {BY_GID} on old.gid = new.gid "
         "and old.status = 'active' and old.pattern in ('tcc', 'xa') and not old.driven and old.paused_at_ms is null "
         f"and old.format <= {FORMAT} set old.version = old.version + 1, {_settings(DECIDED)}"
     )
@@ -140,8 +141,8 @@ def _note(attempts: Sequence[tuple[AttemptRow, str]]) -> str:
     taken = ", ".join([f"new.{name}" for name in _ATTEMPT_NAMES])
     return (
         f"insert into attempt ({', '.join(_ATTEMPT_NAMES)}) select {taken} "
-        f"from {given} new straight_join global_transaction hit force index (primary) "
-        "on hit.gid = new.gid and hit.written_by = new.written_by order by new.place"
+        f"from {given} new straight_join {BY_GID} "
+        "on old.gid = new.gid and old.written_by = new.written_by order by new.place"
     )
 
 

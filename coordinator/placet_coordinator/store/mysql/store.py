@@ -13,8 +13,8 @@ from placet_coordinator.core.transaction import FORMAT
 from placet_coordinator.ports.rows import Entry, InstanceRow, Row
 from placet_coordinator.store import queries
 from placet_coordinator.store.counters import Counters
-from placet_coordinator.store.mysql import batch as batches
 from placet_coordinator.store.mysql.address import Address
+from placet_coordinator.store.mysql.batch import BY_GID, NAMES, compose, hits
 from placet_coordinator.store.mysql.literals import integer, literal, text, texts
 from placet_coordinator.store.mysql.packet import Packet
 from placet_coordinator.store.mysql.server import READ_FACTS, check_server
@@ -85,7 +85,7 @@ class MysqlStore(Reads):
 
     async def free(self, gids: Sequence[str]) -> set[str]:
         """Ask which rows are not locked; each statement is a transaction, so that the answer locks nobody out."""
-        wanted = f"select gid from global_transaction force index (primary) where gid in ({texts(gids)})"
+        wanted = f"select gid from {BY_GID} where gid in ({texts(gids)})"
         unlocked, present = await self._journal.run(Packet((f"{wanted} for update skip locked", wanted)))
         return {gid for (gid,) in unlocked} | (set(gids) - {gid for (gid,) in present})
 
@@ -94,12 +94,12 @@ class MysqlStore(Reads):
         return await self._write(self._side, [entry])
 
     async def _write(self, sessions: Sessions, batch: Sequence[Entry]) -> dict[int, Row | None]:
-        packet = batches.compose(batch)
+        packet = compose(batch)
         results = await sessions.run(packet)
         self._counters.commits += 1
         self._counters.entries += len(batch)
         self._counters.batches += 1
-        return batches.hits(batch, packet, results)
+        return hits(batch, packet, results)
 
     # --- transactions
 
@@ -107,7 +107,7 @@ class MysqlStore(Reads):
         """Return the rows that exist among these: without the query's compilation, which costs more than the query."""
         if not gids:
             return []
-        rows = await self._read(f"select {batches.NAMES} from global_transaction where gid in ({texts(gids)})")
+        rows = await self._read(f"select {NAMES} from {BY_GID} where gid in ({texts(gids)})")
         return [queries.to_row(values) for values in rows]
 
     async def claim_lapsed(self, owner: str, now_ms: int, overdue_before_ms: int, limit: int) -> list[Row]:
@@ -122,17 +122,14 @@ class MysqlStore(Reads):
             return []
         self._claims += 1
         stamp = text(f"{owner}:c{self._claims}")
-        # With a limit, for a derived table without one is merged into the update and would not pass locks over.
-        still = lapsed.where(global_transaction.c.gid.in_(candidates)).with_for_update(skip_locked=True)
+        # It keeps its limit, for a derived table without one is merged into the update, and then waits for locks.
+        still = _locking(lapsed.where(global_transaction.c.gid.in_(candidates)), "primary")
         claim = (
-            f"update ({_compiled(still)}) lapsed straight_join global_transaction old force index (primary) "
+            f"update ({_compiled(still)}) lapsed straight_join {BY_GID} "
             f"on old.gid = lapsed.gid set old.owner = {text(owner)}, old.written_by = {stamp}, "
             "old.version = old.version + 1"
         )
-        claimed = (
-            f"select {batches.NAMES} from global_transaction "
-            f"where gid in ({texts(candidates)}) and written_by = {stamp}"
-        )
+        claimed = f"select {NAMES} from {BY_GID} where gid in ({texts(candidates)}) and written_by = {stamp}"
         results = await self._change([claim], [claimed])
         return [queries.to_row(values) for values in results[-1]]
 
@@ -143,11 +140,17 @@ class MysqlStore(Reads):
 
     async def purge(self, finished_before_ms: int, limit: int) -> int:
         """Delete old final rows with their attempts; locked ones are passed over, and left for the next time."""
-        old = queries.purgeable(finished_before_ms, limit).with_for_update(skip_locked=True)
+        old = _locking(queries.purgeable(finished_before_ms, limit), "ix_global_transaction_created")
         gids = [gid for (gid,) in await self._read(_compiled(old), self._own)]
         if not gids:
             return 0
-        await self._delete(*queries.forget(gids))
+        theirs = f"gid in ({texts(gids)})"
+        await self._change(
+            [
+                f"delete from attempt where {theirs}",
+                f"delete old from {BY_GID} where {theirs} and next_due_at_ms is null",
+            ]
+        )
         return len(gids)
 
     # --- nodes and services
@@ -226,6 +229,11 @@ class MysqlStore(Reads):
         results = await self._own.run(Packet.transaction(statements, then))
         self._counters.commits += 1
         return results
+
+
+def _locking(query: sa.Select[Any], index: str) -> sa.Select[Any]:
+    """Let the query lock what it returns and pass over what is locked, along an index that meets few other rows."""
+    return query.with_hint(global_transaction, f"force index ({index})").with_for_update(skip_locked=True)
 
 
 def _compiled(statement: sa.Select[Any] | sa.Delete) -> str:
