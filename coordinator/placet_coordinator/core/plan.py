@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from placet_contract import headers as header_names
@@ -172,19 +173,28 @@ def check_url(url: str, where: str) -> None:
     Raises:
         RuleBroken: it is not.
     """
+    broken = _rule_broken_by(url)
+    if broken is not None:
+        raise RuleBroken(where, broken)
+
+
+@lru_cache(maxsize=4_096)
+def _rule_broken_by(url: str) -> str | None:
+    """Return the rule that a URL breaks; kept, for the same few targets come with every transaction."""
     if not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
-        raise RuleBroken(where, "a URL holds printable ASCII without spaces or backslashes; encode the rest")
+        return "a URL holds printable ASCII without spaces or backslashes; encode the rest"
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError as error:
-        raise RuleBroken(where, f"not a URL: {error}") from None
+        return f"not a URL: {error}"
     if parts.scheme not in ("http", "https") or not host:
-        raise RuleBroken(where, "a URL is absolute and of scheme http or https")
+        return "a URL is absolute and of scheme http or https"
     if port == 0 or not _HOST.fullmatch(host):
-        raise RuleBroken(where, "a URL's host is a name or an address, its port 1-65535")
+        return "a URL's host is a name or an address, its port 1-65535"
     if "@" in parts.netloc or "?" in url or "#" in url:
-        raise RuleBroken(where, "a target's URL has no userinfo, query or fragment")
+        return "a target's URL has no userinfo, query or fragment"
+    return None
 
 
 def check_tcp_url(url: str, where: str) -> None:
