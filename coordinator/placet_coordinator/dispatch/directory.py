@@ -45,7 +45,12 @@ class Directory:
         """Read every live instance; raises `StoreError` if the store is away (the last good answer is kept)."""
         services: dict[str, list[Instance]] = {}
         for row in await self._store.live_instances(self._clock.now_ms()):
-            services.setdefault(row.service, []).append(_instance(row))
+            try:
+                instance = _instance(row)
+            except msgspec.MsgspecError as error:
+                self._observer.trouble("directory", f"{row.service}/{row.instance_id} is left out: {error}")
+                continue
+            services.setdefault(row.service, []).append(instance)
         self._services = services
         self._turns = {service: turn for service, turn in self._turns.items() if service in services}
 

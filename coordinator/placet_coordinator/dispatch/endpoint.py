@@ -1,8 +1,8 @@
 """Where an operation of a branch is called: the prepared target, and the participant it belongs to."""
 
 import asyncio
-from collections import OrderedDict
 from datetime import timedelta
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from msgspec import Struct
@@ -14,12 +14,13 @@ from placet_rpc import HttpClient, Target
 from placet_rpc.tcp import TcpClient
 
 ENDPOINTS_MAX = 10_000
-"""Prepared targets that are kept; the least recently used makes room."""
+"""Prepared targets that are kept; the first kept makes room."""
 
 AVOIDED_FOR = timedelta(seconds=5)
 """An instance that could not be reached over TCP is called over HTTP for so long."""
 AVOIDED_MAX = 1_000
 
+_Key = TypeVar("_Key")
 _CONSTANT_HEADERS = (("content-type", "application/json"),)
 
 
@@ -56,7 +57,8 @@ class Endpoints:
         self._http, self._tcp, self._directory = http, tcp, directory
         self._avoided: dict[str, float] = {}
         self._loop = asyncio.get_running_loop()
-        self._kept: OrderedDict[tuple[str, str, bool], Endpoint] = OrderedDict()
+        self._of_target: dict[tuple[str, Operation], Endpoint] = {}
+        self._of_url: dict[tuple[str, str, bool], Endpoint] = {}
 
     def find(self, branch: Branch, operation: Operation) -> Endpoint:
         """Return where the operation is called now; a service's name is looked up at each call.
@@ -71,7 +73,7 @@ class Endpoints:
                 raise Unreachable(f"the target of branch {branch.branch_id} names no {operation}")
             return self._endpoint(url, _authority(url), must_echo=False)
         if "://" in target:
-            return self._kept.get((target, operation, False)) or self._first(target, operation)
+            return self._of_target.get((target, operation)) or self._first(target, operation)
         service, _, action = target.partition("/")
         instance = self._directory.pick(service, action)
         if instance is None:
@@ -109,12 +111,12 @@ class Endpoints:
 
     def _first(self, target: str, operation: Operation) -> Endpoint:
         endpoint = self._endpoint(f"{target}/{operation}", _authority(target), must_echo=False)
-        self._keep((target, operation, False), endpoint)
+        _keep(self._of_target, (target, operation), endpoint)
         return endpoint
 
     def _endpoint(self, url: str, participant: str, *, must_echo: bool, tcp_url: str | None = None) -> Endpoint:
         key = (url, participant, must_echo)
-        endpoint = self._kept.get(key)
+        endpoint = self._of_url.get(key)
         if endpoint is None:
             try:
                 client = self._http if tcp_url is None else self._tcp
@@ -122,13 +124,14 @@ class Endpoints:
             except ValueError as error:
                 raise Unreachable(str(error)) from None
             endpoint = Endpoint(url, participant, target, must_echo, tcp_url)
-            self._keep(key, endpoint)
+            _keep(self._of_url, key, endpoint)
         return endpoint
 
-    def _keep(self, key: tuple[str, str, bool], endpoint: Endpoint) -> None:
-        self._kept[key] = endpoint
-        if len(self._kept) > ENDPOINTS_MAX:
-            self._kept.popitem(last=False)
+
+def _keep(kept: dict[_Key, Endpoint], key: _Key, endpoint: Endpoint) -> None:
+    if len(kept) >= ENDPOINTS_MAX:
+        del kept[next(iter(kept))]
+    kept[key] = endpoint
 
 
 def _authority(url: str) -> str:

@@ -116,6 +116,17 @@ class _Flight:
 
     def start(self) -> None:
         """Send it."""
+        self._is_sending = True
+        try:
+            body, headers = self._message()
+        except ValueError as error:
+            self._end(Verdict(Outcome.UNKNOWN, detail=f"the call can't be sent as it is: {error}"), NULL, sent=False)
+        else:
+            timeout_ms = self._call.branch.timeout_ms
+            self._endpoint.target.send(body, headers, timeout_ms=timeout_ms, completion=self)
+        self._is_sending = False
+
+    def _message(self) -> tuple[bytes, HeaderBlock]:
         call = self._call
         self._started_at_ms = now_ms = self._owner.now_ms()
         transaction, branch = call.transaction, call.branch
@@ -132,9 +143,7 @@ class _Flight:
         )
         if branch.headers or transaction.traceparent:
             headers = HeaderBlock(headers + _own_headers(branch, transaction.traceparent))
-        self._is_sending = True
-        self._endpoint.target.send(_body(call), headers, timeout_ms=branch.timeout_ms, completion=self)
-        self._is_sending = False
+        return _body(call), headers
 
     def refuse(self) -> None:
         """End it unsent: there was no place in the participant's queue for too long."""

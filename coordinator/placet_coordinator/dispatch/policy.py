@@ -75,8 +75,8 @@ class TargetPolicy:
     """The operator's list of hosts that may be called.
 
     Entries: `loopback`, `host`, `host:port`, `*.suffix`, an address, or a network such as `10.0.0.0/8`. A name may lead
-    to any address but loopback, link-local and the like, which have to be listed as addresses. A port binds URLs
-    at the edge; at connect only host and addresses are known.
+    to any address but loopback, link-local and the like, which have to be listed as addresses. A port binds URLs at the
+    edge; at connect only host and addresses are known, so an address with a port opens URLs that spell it, no names.
     """
 
     def __init__(self, names: Sequence[_Name], ranges: Sequence[_Range], *, loopback: bool, text: str) -> None:
@@ -140,26 +140,31 @@ class TargetPolicy:
         """Say whether a connection to a host may go to any of the addresses it resolved to: all have to pass."""
         host = host.lower().rstrip(".")
         is_listed = any(name.matches(host, None) for name in self._names)
+        spelled = _literal(host)
+        ranges = [listed for listed in self._ranges if listed.port is None or spelled is not None]
         return bool(addresses) and all(
-            self._allows_address(face, is_listed=is_listed) for address in addresses for face in _faces(address)
+            self._allows_address(face, ranges, is_listed=is_listed) for address in addresses for face in _faces(address)
         )
 
-    def _allows_address(self, address: Address, *, is_listed: bool) -> bool:
-        if any(listed.matches(address, None) for listed in self._ranges):
+    @staticmethod
+    def _allows_address(address: Address, ranges: Sequence[_Range], *, is_listed: bool) -> bool:
+        if any(listed.matches(address, None) for listed in ranges):
             return True
         return is_listed and not any(address in network for network in _NEVER_BY_NAME)
 
     def _accepts(self, host: str, port: int) -> bool:
         if "%" in host:
             return False  # an IPv6 zone names an interface of this machine
-        try:
-            address = ipaddress.ip_address(host)
-        except ValueError:
-            # Any other name is judged by its addresses at connect, where networks beyond loopback are listed.
-            judged_later = any(listed.network not in _LOOPBACK for listed in self._ranges)
-            is_loopback = self._loopback and f".{host}".endswith(".localhost")
-            return judged_later or is_loopback or any(name.matches(host, port) for name in self._names)
-        return all(any(listed.matches(face, port) for listed in self._ranges) for face in _faces(address))
+        address = _literal(host)
+        if address is not None:
+            return all(any(listed.matches(face, port) for listed in self._ranges) for face in _faces(address))
+        entries = [name for name in self._names if name.matches(host, None)]
+        if entries:
+            return any(name.matches(host, port) for name in entries)
+        if self._loopback and f".{host}".endswith(".localhost"):
+            return True
+        # Any other name is judged by its addresses at connect, where networks beyond loopback are listed.
+        return any(listed.port is None and not _is_loopback(listed.network) for listed in self._ranges)
 
 
 def _parse_entry(entry: str, names: list[_Name], ranges: list[_Range]) -> None:
@@ -185,6 +190,18 @@ def _parse_entry(entry: str, names: list[_Name], ranges: list[_Range]) -> None:
         if "*" in text:
             raise ValueError(f"allowed targets: {entry!r}: * stands only in front, as in *.example.com") from None
         names.append(_Name(text, port))
+
+
+def _literal(host: str) -> Address | None:
+    """Return the address that the text spells, None if it is a name; a resolver may read more as addresses."""
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
+
+
+def _is_loopback(network: Network) -> bool:
+    return network.network_address.is_loopback and network.broadcast_address.is_loopback
 
 
 def _faces(address: Address) -> list[Address]:
