@@ -12,7 +12,7 @@ from fastapi import FastAPI, Request, Response
 
 from placet_coordinator.api.access import Access
 from placet_coordinator.api.answers import Answer, of_defect, of_error
-from placet_coordinator.api.body import read_body
+from placet_coordinator.api.body import ClientGone, read_body
 from placet_coordinator.api.requests import BodyDecoder
 
 _log = structlog.get_logger("placet.api")
@@ -79,6 +79,8 @@ def _guarded(call: ApiCall, access: Access) -> Callable[[Request], Awaitable[Res
             if not call.is_open:
                 access.admit(request.headers.raw)
             answer = await call.endpoint(request)
+        except ClientGone:
+            return Response(status_code=400)  # which nobody reads
         except Exception as error:  # noqa: BLE001 - the edge turns whatever is left into a problem
             answer = of_error(error) or _defect(call)
         return response_of(answer)

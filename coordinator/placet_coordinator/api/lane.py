@@ -80,7 +80,7 @@ class FastLane:
             return None
         gid, _, name = path[len(_OF_GID) :].partition("/")
         answer = self._of_gid.get(name)
-        return None if answer is None else HotCall(gid, answer)
+        return None if answer is None or not gid else HotCall(gid, answer)
 
     async def handle(self, call: HotCall, query: bytes, headers: Headers, body: bytes) -> Answer:
         """Answer one call; never raises.

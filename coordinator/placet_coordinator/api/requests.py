@@ -10,12 +10,20 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from placet_contract.ids import ID_ALPHABET, matches_branch_id, matches_gid
+from placet_contract.ids import (
+    BRANCH_ID_PATTERN,
+    GID_PATTERN,
+    ID_ALPHABET,
+    PARENT_PATTERN,
+    matches_branch_id,
+    matches_gid,
+)
 from placet_contract.limits import (
     BODY_BYTES_MAX,
     BRANCH_ID_LENGTH_MAX,
     GID_LENGTH_MAX,
     JSON_DEPTH_MAX,
+    PARENT_LENGTH_MAX,
     WAIT_MS_MAX,
 )
 from placet_coordinator.api.answers import NotJson, TooLarge
@@ -28,6 +36,7 @@ _Struct = TypeVar("_Struct")
 _AT = re.compile(r"(?P<rule>.*?)(?: - at (?P<key>`key` in )?`\$(?P<path>.*)`)?", re.DOTALL)
 _FIELD = re.compile(r"Object (?:contains unknown|missing required) field `(.*)`", re.DOTALL)
 _LIMIT = re.compile(r"(?:[<>]=|[<>]|==) (-?\d+)")
+_PATTERN = re.compile(r"matching regex '(.*)'", re.DOTALL)
 _STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _ONE_KIND = bytes.maketrans(b"{}", b"[]")
@@ -36,6 +45,14 @@ _check_all = msgspec.json.Decoder().decode
 _SURROGATE_RULE = "text holds no lone surrogates (\\ud800-\\udfff unpaired): no database stores them"
 _NUMBER_RULE = "a whole number has at most 4,300 digits, any other is below 1.8e308"
 _DEPTH_RULE = f"JSON is nested at most {JSON_DEPTH_MAX} deep"
+
+
+_ALPHABETS = {
+    # By the pattern as msgspec quotes it, which is how `repr` does.
+    repr(GID_PATTERN)[1:-1]: (f"1-{GID_LENGTH_MAX} characters of {ID_ALPHABET}", GID_LENGTH_MAX),
+    repr(BRANCH_ID_PATTERN)[1:-1]: (f"1-{BRANCH_ID_LENGTH_MAX} characters of {ID_ALPHABET}", BRANCH_ID_LENGTH_MAX),
+    repr(PARENT_PATTERN)[1:-1]: (f"gid/branch_id, each of {ID_ALPHABET}", PARENT_LENGTH_MAX),
+}
 
 
 class BodyDecoder:
@@ -127,17 +144,14 @@ def _rule_broken(text: str) -> RuleBroken:
     if about is not None:
         path = f"{path}.{about[1]}" if path else about[1]
         rule = "unknown field; check its spelling" if "unknown" in rule else "this field is required"
+    pattern = _PATTERN.search(rule)
+    if pattern is not None and pattern[1] in _ALPHABETS:
+        return RuleBroken(path or "body", *_ALPHABETS[pattern[1]])
     limit = _LIMIT.search(rule)
-    rule = _worded(rule)
-    return RuleBroken(path or "body", rule, int(limit[1]) if limit else None)
+    return RuleBroken(path or "body", _worded(rule), int(limit[1]) if limit else None)
 
 
 def _worded(rule: str) -> str:
-    if "matching regex" in rule:
-        for length in (GID_LENGTH_MAX, BRANCH_ID_LENGTH_MAX):
-            if f"{{1,{length}}}\\Z" in rule and "/" not in rule:
-                return f"1-{length} characters of {ID_ALPHABET}"
-        return f"gid/branch_id, each of {ID_ALPHABET}"
     return rule.replace("`", "").replace("str", "text").replace("Expected", "expected").replace("Invalid", "invalid")
 
 

@@ -11,8 +11,10 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-EXAMPLES_EACH = 10
-"""Of every operation, once as the schema wants it and once against it: some 300 requests in all."""
+from placet_contract.limits import WAIT_MS_MAX
+
+EXAMPLES_EACH = 8
+"""Of every operation, once as the schema wants it and once against it: some 200 requests in all."""
 
 OPERATIONS = [
     "POST /v1/transactions",
@@ -61,6 +63,14 @@ def test_every_operation_is_tried(described):
     assert sorted(found) == sorted(OPERATIONS)
 
 
+def without_waiting(case):
+    """Shortens a `wait_ms` that the server would grant: what is begun here has nobody who would finish it."""
+    wait_ms = str((case.query or {}).get("wait_ms", ""))
+    if wait_ms.isdecimal() and int(wait_ms) <= WAIT_MS_MAX:
+        case.query["wait_ms"] = min(int(wait_ms), 10)
+    return case
+
+
 @pytest.mark.parametrize(("operation", "mode"), CASES, ids=lambda value: getattr(value, "value", value))
 def test_calls_made_up_from_the_schema_are_answered_as_it_says(described, operation, mode):
     """No server error; status, content type, headers and body are among those described."""
@@ -76,7 +86,7 @@ def test_calls_made_up_from_the_schema_are_answered_as_it_says(described, operat
         suppress_health_check=list(HealthCheck),
     )
     def call(case):
-        response = case.call()
+        response = without_waiting(case).call()
         assert response.status_code < 500, response.text
         case.validate_response(response, checks=CHECKS)
 
