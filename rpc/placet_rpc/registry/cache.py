@@ -72,7 +72,7 @@ class RegistryCache:
     def snapshot(self, service: str) -> Snapshot | None:
         """Returns what callers may be shown of a service; None if nothing was heard of it yet."""
         follower = self.followers.get(service)
-        return follower.snapshot if follower is not None and follower.known.is_set() else None
+        return follower.snapshot if follower is not None and follower.snapshot.revision else None
 
     def age(self, service: str) -> timedelta | None:
         """Returns how long ago the registry last said what it says of a service; None: it never did."""

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
+from placet_rpc.registry.registry import REFRESH
+
 
 def user_cache_folder() -> Path:
     """Returns where this user's programs keep what may be lost: `XDG_CACHE_HOME`, else `~/.cache`."""
@@ -24,7 +26,7 @@ class CacheSettings:
         max_probes: instances that are asked at a time.
         retry_first: wait before a failed watch is begun again, at most; doubled by each further failure.
         retry_cap: the longest such wait.
-        silence: a watch that says nothing for so long is begun again.
+        silence: a watch that says nothing for so long is begun again; longer than `REFRESH`.
     """
 
     folder: Path | None = field(default_factory=user_cache_folder)
@@ -43,3 +45,5 @@ class CacheSettings:
                 raise ValueError(f"{name} must be longer than nothing")
         if self.max_probes < 1:
             raise ValueError("max_probes must be at least 1")
+        if self.silence <= REFRESH:
+            raise ValueError(f"silence must be longer than the {REFRESH} within which every watch says something")

@@ -238,3 +238,23 @@ async def test_a_registry_that_is_not_there_is_unavailable(kind, opened):
     operations = (nobody.register(service, endpoint("a")), nobody.unregister(service, "a"), seen(nobody, service))
     for outcome in await asyncio.gather(*operations, return_exceptions=True):
         assert isinstance(outcome, RegistryUnavailable)
+
+
+async def test_a_registry_that_does_not_answer_is_unavailable(kind, opened):
+    """A frozen server holds no call up for longer than an answer may take, and when it thaws all is well."""
+    if not kind.address:
+        return
+    service = kind.service("stock/1")
+    async with Proxy(f"tcp://{kind.address}") as proxy:
+        slow = opened(address=f"127.0.0.1:{proxy.port}")
+        await slow.register(service, endpoint("a"))
+        proxy.loses_answers = True
+        operations = (slow.register(service, endpoint("a")), slow.unregister(service, "b"), seen(slow, service))
+        for outcome in await asyncio.gather(*operations, return_exceptions=True):
+            assert isinstance(outcome, RegistryUnavailable)
+        proxy.cut()
+        while True:
+            with suppress(RegistryUnavailable):
+                await slow.register(service, endpoint("a"))
+                assert ids(await seen(slow, service)) == ["a"]
+                break
