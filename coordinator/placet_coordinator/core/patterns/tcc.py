@@ -67,7 +67,8 @@ def _register(transaction: Transaction, event: Event, now_ms: int) -> Step:
     """Add branches; their tries are the initiator's to call."""
     assert isinstance(event, RegisterAsked)
     step = add_branches(transaction, event.branches)
-    return step if step.refusal else _advance(step.transaction, now_ms)
+    # A repeat has to give the very same transaction: whoever does not own it must not take it over (decision 0002).
+    return step if step.transaction is transaction else _advance(step.transaction, now_ms)
 
 
 def _commit(transaction: Transaction, _event: Event, now_ms: int) -> Step:
