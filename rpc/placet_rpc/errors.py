@@ -48,6 +48,14 @@ class Safety(enum.Enum):
         """True if even a request that is not idempotent may be sent again."""
         return self is Safety.NOT_SENT or self is Safety.NOT_EXECUTED
 
+    @property
+    def gravity(self) -> int:
+        """What is known of several requests together is what is known of the gravest: the one with the highest."""
+        return _GRAVITY[self]
+
+
+_GRAVITY = {safety: place for place, safety in enumerate(Safety)}
+
 
 class RpcError(Exception):
     """A call that ended without a usable reply.
@@ -290,7 +298,7 @@ class BroadcastFailed(RpcError):
     def __init__(self, message: str, *, failures: dict[str, Exception], succeeded: tuple[str, ...]) -> None:
         known = [error.safety if isinstance(error, RpcError) else Safety.EXECUTED for error in failures.values()]
         known += [Safety.EXECUTED for _ in succeeded[:1]]
-        super().__init__(message, safety=max(known, key=list(Safety).index))
+        super().__init__(message, safety=max(known, key=lambda safety: safety.gravity))
         self.failures = failures
         self.succeeded = succeeded
 

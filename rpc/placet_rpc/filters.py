@@ -7,7 +7,7 @@ The breaker stands after whatever may hold a call back, so that no waiting call 
 see what callers see, limits and retries included; `attempts` sees every single request to an instance.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -27,6 +27,22 @@ class ClientFilter(Protocol):
         NOT_SENT, or answer by itself. What takes time before the call goes on comes off `call.timeout_ms`.
         """
         ...
+
+
+def chained(filters: Iterable[ClientFilter], last: Proceed) -> Proceed:
+    """Returns the way through some filters, the first one outermost, to what comes last."""
+    for each in reversed(tuple(filters)):
+        last = _linked(each, last)
+    return last
+
+
+def _linked(outer: ClientFilter, inner: Proceed) -> Proceed:
+    invoke = outer.invoke
+
+    def proceed(call: Invocation) -> Awaitable[Any]:
+        return invoke(call, inner)
+
+    return proceed
 
 
 class Router(Protocol):

@@ -1,5 +1,8 @@
 """Which instance takes the next call: balancers by name, each replaceable by an installed package."""
 
+from functools import lru_cache
+from typing import Any
+
 from placet_rpc.balancing.balancer import Balancer
 from placet_rpc.balancing.candidates import Candidates, Weights
 from placet_rpc.balancing.consistent_hash import ConsistentHash
@@ -32,9 +35,15 @@ def make_balancer(text: str, clock: Clock, chance: Chance) -> Balancer:
         ValueError: nothing offers it, or it does not take these options.
     """
     choice = Choice.parse(text)
-    factory = find_extension(BALANCERS, choice.name, BUILTIN_BALANCERS, BALANCER_SPI_VERSION)
+    factory = _factory(choice.name)
     balancer: Balancer = choice.make(factory, clock, chance)
     return balancer
+
+
+@lru_cache(maxsize=64)
+def _factory(name: str) -> Any:
+    # Each method has its own, and a look through all installed packages takes milliseconds.
+    return find_extension(BALANCERS, name, BUILTIN_BALANCERS, BALANCER_SPI_VERSION)
 
 
 __all__ = [

@@ -16,7 +16,10 @@ class Balancer(Protocol):
     """
 
     def prepare(self, candidates: Candidates, /) -> None:
-        """Computes what depends on the candidates alone. Called for each new snapshot, outside of any call."""
+        """Computes what depends on the candidates alone. Called outside of any call.
+
+        Candidates are all instances of a snapshot, or those of it in one zone; picks from both may come by turns.
+        """
         ...
 
     def pick(self, candidates: Candidates, call: Invocation, excluded: Collection[Member], /) -> Member | None:

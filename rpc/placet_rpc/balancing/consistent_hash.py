@@ -6,6 +6,7 @@ from its address, its place in a list or a time, so that it has the same keys wh
 
 from bisect import bisect_right
 from collections.abc import Collection
+from functools import lru_cache
 from typing import NamedTuple
 
 from xxhash import xxh64_intdigest
@@ -70,15 +71,16 @@ class ConsistentHash:
 def _ring(candidates: Candidates) -> Ring:
     of_point: dict[int, Member] = {}
     for member in candidates.members:
-        for point in points_of(member):
+        for point in points_of(member.instance_id, member.endpoint.weight):
             # Two ids on one point: the first by its id has it, in every process.
             of_point.setdefault(point, member)
     points = sorted(of_point)
     return Ring(points, [of_point[point] for point in points])
 
 
-def points_of(member: Member) -> list[int]:
+@lru_cache(maxsize=1024)
+def points_of(instance_id: str, weight: int = WEIGHT) -> tuple[int, ...]:
     """Returns an instance's points on the ring; a changed weight adds some or takes some away, and moves none."""
-    count = min(max(1, POINTS * member.endpoint.weight // WEIGHT), POINTS_MAX)
-    instance_id = member.instance_id.encode()
-    return [xxh64_intdigest(instance_id, seed) for seed in range(count)]
+    count = min(max(1, POINTS * weight // WEIGHT), POINTS_MAX)
+    encoded = instance_id.encode()
+    return tuple(xxh64_intdigest(encoded, seed) for seed in range(count))

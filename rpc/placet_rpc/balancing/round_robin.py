@@ -2,7 +2,7 @@
 
 import heapq
 from collections.abc import Collection
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from placet_rpc.balancing.candidates import Candidates
 from placet_rpc.balancing.member import Member
@@ -29,12 +29,8 @@ class RoundRobin:
         self._heap = _Deadlines(chance)
 
     def prepare(self, candidates: Candidates) -> None:
-        """Takes over the turns of the instances that are still there."""
-        weights = candidates.weights(self._now())
-        if len(candidates.members) > SCANNED_MAX:
-            self._heap.take_over(candidates, weights.each)
-        else:
-            self._scan.take_over(candidates)
+        """Computes the weights. Turns go on where they were, for those that are still there."""
+        candidates.weights(self._now())
 
     def pick(self, candidates: Candidates, _call: Invocation, excluded: Collection[Member]) -> Member | None:
         """Returns the one whose turn it is."""
@@ -51,14 +47,11 @@ class _Scan:
         self._of: Candidates | None = None
         self._credits: dict[Member, int] = {}
 
-    def take_over(self, candidates: Candidates) -> None:
-        self._of = candidates
-        self._credits = {member: self._credits.get(member, 0) for member in candidates.members}
-
     def pick(self, candidates: Candidates, each: list[int], excluded: Collection[Member]) -> Member | None:
-        if self._of is not candidates:
-            self.take_over(candidates)
         owned = self._credits
+        if self._of is not candidates:
+            self._of = candidates
+            _forget_most(owned, candidates)
         total = 0
         best: Member | None = None
         most = 0
@@ -66,7 +59,7 @@ class _Scan:
             if excluded and member in excluded:
                 continue
             total += weight
-            credit = owned[member] = owned[member] + weight
+            credit = owned[member] = owned.get(member, 0) + weight
             if best is None or credit > most:
                 best, most = member, credit
         if best is not None:
@@ -87,22 +80,13 @@ class _Deadlines:
     def __init__(self, chance: Chance) -> None:
         self._draw = chance.random
         self._of: Candidates | None = None
+        self._due: dict[Member, float] = {}
         self._heap: list[_Turn] = []
         self._time = 0.0  # of the last turn
 
-    def take_over(self, candidates: Candidates, each: list[int]) -> None:
-        before = self._of.members if self._of is not None else ()
-        due = {before[turn.place]: turn.due for turn in self._heap}
-        self._of = candidates
-        self._heap = [
-            _Turn(due.get(member, self._time + self._draw() / weight), place)
-            for place, (member, weight) in enumerate(zip(candidates.members, each, strict=True))
-        ]
-        heapq.heapify(self._heap)
-
     def pick(self, candidates: Candidates, each: list[int], excluded: Collection[Member]) -> Member | None:
         if self._of is not candidates:
-            self.take_over(candidates, each)
+            self._take_over(candidates, each)
         members, heap = candidates.members, self._heap
         passed: list[_Turn] = []
         while heap:
@@ -111,7 +95,8 @@ class _Deadlines:
             if not excluded or member not in excluded:
                 # Whoever was left out has an old deadline: it has one turn now, not all that it missed.
                 self._time = max(self._time, turn.due)
-                heapq.heapreplace(heap, _Turn(self._time + 1 / each[turn.place], turn.place))
+                due = self._due[member] = self._time + 1 / each[turn.place]
+                heapq.heapreplace(heap, _Turn(due, turn.place))
                 break
             passed.append(heapq.heappop(heap))
         else:
@@ -119,3 +104,20 @@ class _Deadlines:
         for turn in passed:
             heapq.heappush(heap, turn)
         return member
+
+    def _take_over(self, candidates: Candidates, each: list[int]) -> None:
+        due = self._due
+        self._of = candidates
+        _forget_most(due, candidates)
+        for member, weight in zip(candidates.members, each, strict=True):
+            due.setdefault(member, self._time + self._draw() / weight)
+        self._heap = [_Turn(due[member], place) for place, member in enumerate(candidates.members)]
+        heapq.heapify(self._heap)
+
+
+def _forget_most(known: dict[Member, Any], candidates: Candidates) -> None:
+    """Forgets instances that are gone, once they are many; candidates of a zone and of all come by turns."""
+    if len(known) > 2 * len(candidates.members) + SCANNED_MAX:
+        kept = {member: known[member] for member in candidates.members if member in known}
+        known.clear()
+        known.update(kept)

@@ -14,11 +14,7 @@ def effective_weight(endpoint: Endpoint, now: float, warm_up_seconds: float = WA
         warm_up_seconds: the age at which it has its whole weight, which it gets in proportion to its age.
     """
     weight = endpoint.weight
-    if weight == 0:
-        return 0
-    if endpoint.suspect:
-        weight = max(1, weight // 2)
-    if endpoint.up_since is None:
+    if weight == 0 or endpoint.up_since is None:
         return weight
     age = now - endpoint.up_since
     if age >= warm_up_seconds:

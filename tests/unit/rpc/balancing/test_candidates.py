@@ -27,11 +27,9 @@ def test_a_new_instance_gets_its_weight_in_proportion_to_its_age(age, weight, ex
     assert effective_weight(member.endpoint, 1000.0 + age) == expected
 
 
-def test_an_instance_of_unknown_age_is_warm_and_a_suspect_has_half():
-    """What the registry does not know does not count against an instance; what it doubts does."""
+def test_an_instance_of_unknown_age_is_warm():
+    """What the registry does not know does not count against an instance."""
     assert effective_weight(make_member("a").endpoint, 0.0) == 100
-    assert effective_weight(make_member("a", suspect=True).endpoint, 0.0) == 50
-    assert effective_weight(make_member("a", suspect=True, weight=1).endpoint, 0.0) == 1
 
 
 def test_drained_instances_are_no_candidates():

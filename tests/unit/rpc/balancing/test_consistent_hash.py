@@ -81,10 +81,10 @@ def test_keys_are_spread_evenly(balancer):
 
 def test_weights_add_points_and_move_none():
     """A heavier instance keeps every point that it had; none has more than sixteen times the usual."""
-    usual, heavy = points_of(make_member("a")), points_of(make_member("a", weight=150))
+    usual, heavy = points_of("a"), points_of("a", 150)
     assert (len(usual), len(heavy), heavy[: len(usual)]) == (POINTS, 240, usual)
-    assert len(points_of(make_member("a", weight=10_000))) == 16 * POINTS
-    assert len(points_of(make_member("a", weight=1))) == 1
+    assert len(points_of("a", 10_000)) == 16 * POINTS
+    assert len(points_of("a", 1)) == 1
 
 
 def test_without_a_key_the_first_argument_is_one(balancer):
