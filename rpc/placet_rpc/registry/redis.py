@@ -119,6 +119,7 @@ class Entry(msgspec.Struct, frozen=True):
     began_at_ms: str
 
 
+_FOREIGN = Entry(by="", record="", began_at_ms="0")
 _decode_entry = msgspec.json.Decoder(Entry).decode
 
 
@@ -206,7 +207,11 @@ class RedisRegistry:
         now = self._clock.monotonic()
         endpoints = {}
         for name, data in zip(pairs[::2], pairs[1::2], strict=True):
-            instance_id, entry = name.decode(), _decode_entry(data)
+            instance_id = name.decode(errors="replace")
+            try:
+                entry = _decode_entry(data)
+            except ValueError:
+                entry = _FOREIGN
             record = read_record(service, instance_id, entry.record.encode())
             if record is not None:
                 up_since = now - (now_ms - int(entry.began_at_ms)) / 1000
