@@ -21,10 +21,10 @@ from placet_rpc.http import HttpClient
 from placet_rpc.inproc import InprocRoute
 from placet_rpc.invocation import Invoker
 from placet_rpc.proxy import CallMaker, make_proxy
-from placet_rpc.routes import HttpRoute, TcpRoute
 from placet_rpc.server import Server
 from placet_rpc.tcp.client import TcpClient
 from placet_rpc.tcp.limits import TcpLimits
+from placet_rpc.transports import Transports
 
 _Service = TypeVar("_Service")
 
@@ -74,30 +74,25 @@ class Client:
     ) -> None:
         self.app = app
         self._timeout_ms = timeout // timedelta(milliseconds=1)
-        self.tcp: TcpClient | None = None
-        self.http: HttpClient | None = None
+        self.transports: Transports | None = None
         self._other: OtherTransport | None = None
         if isinstance(to, Server):
             self.invoker: Invoker = InprocRoute(to)
         elif not isinstance(to, str):
             self.invoker = to
-        elif to.startswith(("http://", "https://")):
-            self.http = HttpClient(tls=tls)
-            self.invoker = HttpRoute(self.http, to)
-        elif not to.startswith(("tcp://", "tcps://")):
-            transport = find_extension(TRANSPORTS, to.partition("://")[0], _BUILTIN, TRANSPORT_SPI_VERSION)
-            self.invoker = self._other = transport(to, app=app, codecs=find_codecs(codecs), tls=tls, token=token)
-        else:
-            allowed = find_codecs(codecs)
-            self.tcp = TcpClient(
-                limits=limits,
-                tls=tls,
+        elif to.partition("://")[0] in _BUILTIN:
+            self.transports = Transports(
                 app=app,
+                codecs=codecs,
+                tls=tls,
+                limits=limits,
                 token=token,
-                codecs=[codec.name for codec in allowed],
                 plain_text_beyond_loopback=plain_text_beyond_loopback,
             )
-            self.invoker = TcpRoute(self.tcp, to, allowed)
+            self.invoker = self.transports.route(to)
+        else:
+            transport = find_extension(TRANSPORTS, to.partition("://")[0], _BUILTIN, TRANSPORT_SPI_VERSION)
+            self.invoker = self._other = transport(to, app=app, codecs=find_codecs(codecs), tls=tls, token=token)
 
     def reference(self, interface: Callable[..., _Service]) -> _Service:
         """Returns a proxy of a service, typed as its interface. Sends nothing.
@@ -116,10 +111,8 @@ class Client:
         Args:
             wait: how long calls under way may still take.
         """
-        if self.tcp is not None:
-            await self.tcp.aclose(wait)
-        if self.http is not None:
-            await self.http.aclose(wait)
+        if self.transports is not None:
+            await self.transports.aclose(wait)
         if self._other is not None:
             await self._other.aclose(wait)
 

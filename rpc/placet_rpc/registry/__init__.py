@@ -8,7 +8,7 @@ server ── Announcer ──▶ Registry ──▶ RegistryCache ──▶ Dir
 from placet_rpc.registry.advertisement import Advertisement
 from placet_rpc.registry.announcer import Announcer
 from placet_rpc.registry.cache import RegistryCache
-from placet_rpc.registry.directory import Directory
+from placet_rpc.registry.directory import Directory, open_directory
 from placet_rpc.registry.endpoint import Endpoint
 from placet_rpc.registry.opening import REGISTRIES, REGISTRY_SPI_VERSION, RegistryContext, open_registry
 from placet_rpc.registry.registry import Registry, RegistryRefused, RegistryUnavailable
@@ -29,5 +29,6 @@ __all__ = [
     "RegistryRefused",
     "RegistryUnavailable",
     "Snapshot",
+    "open_directory",
     "open_registry",
 ]

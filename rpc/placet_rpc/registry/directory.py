@@ -7,13 +7,17 @@ object only if something has changed, so whatever a balancer computes from it ma
 import asyncio
 from contextlib import suppress
 from datetime import timedelta
+from urllib.parse import urlsplit
 
 import msgspec
 
 from placet_rpc.clock import SYSTEM_CLOCK, Clock, within
 from placet_rpc.registry.cache import RegistryCache
 from placet_rpc.registry.endpoint import Endpoint
-from placet_rpc.registry.follower import Follower
+from placet_rpc.registry.follower import Follower, Probe
+from placet_rpc.registry.opening import open_registry
+from placet_rpc.registry.registry import Registry
+from placet_rpc.registry.settings import CacheSettings
 from placet_rpc.registry.snapshot import Snapshot
 
 SUSPECT_SHARE = 0.5
@@ -93,3 +97,30 @@ def _weighed(endpoint: Endpoint) -> Endpoint:
     if not endpoint.suspect or not endpoint.weight:
         return endpoint
     return msgspec.structs.replace(endpoint, weight=max(int(endpoint.weight * SUSPECT_SHARE), 1))
+
+
+def open_directory(
+    registry: str | Registry, *, probe: Probe, app: str = "", settings: CacheSettings | None = None
+) -> Directory:
+    """Opens a registry and puts the cache and a directory before it, inside the event loop that uses them.
+
+    Args:
+        registry: its URL (`open_registry`), or one that is open; the directory closes it. Only what is named by a URL
+            with a host has a file, for only that can be away.
+        probe: whether an instance answers.
+        app: this application.
+        settings: of the cache.
+
+    Raises:
+        ValueError: the URL is no registry's.
+        ImportError: a library is missing; the message names the extra that brings it.
+    """
+    is_named = isinstance(registry, str) and bool(urlsplit(registry).netloc)
+    cache = RegistryCache(
+        open_registry(registry) if isinstance(registry, str) else registry,
+        probe=probe,
+        name=str(registry) if is_named else "",
+        app=app,
+        settings=settings,
+    )
+    return Directory(cache)

@@ -9,12 +9,10 @@ import pytest
 
 from placet_contract.service import method, service
 from placet_rpc.client import Client
-from placet_rpc.http import HttpClient
 from placet_rpc.registry import Advertisement, Endpoint, RegistryRefused, RegistryUnavailable
 from placet_rpc.registry.memory import MemoryRegistry
-from placet_rpc.registry.probing import TransportProbe
 from placet_rpc.server import Server
-from placet_rpc.tcp.client import TcpClient
+from placet_rpc.transports import Transports
 from unit.rpc.conftest import until
 
 NOW = timedelta()
@@ -47,6 +45,14 @@ def make_server(registry, name="a", **options):
 async def listed(registry, name="echo/1"):
     async with aclosing(registry.watch(name)) as watch:
         return (await anext(watch)).endpoints
+
+
+async def probed(url):
+    transports = Transports()
+    try:
+        return await transports.probe(Endpoint(instance_id="a", urls=(url,)))
+    finally:
+        await transports.aclose()
 
 
 async def test_a_started_server_is_announced_with_what_it_says_of_itself():
@@ -111,8 +117,7 @@ async def test_a_registry_that_refuses_keeps_a_server_from_starting():
     server = make_server("static:tcp://127.0.0.1:1")
     with pytest.raises(RegistryRefused):
         await server.start()
-    async with TcpClient() as tcp, HttpClient() as http:
-        assert not await TransportProbe(tcp, http)(Endpoint(instance_id="a", urls=(server.endpoint,)))
+    assert not await probed(server.endpoint)
 
 
 class Down(MemoryRegistry):
@@ -134,18 +139,16 @@ async def test_a_probe_asks_by_the_transport_that_calls_take():
     server = make_server(MemoryRegistry())
     await server.start()
     endpoint = Endpoint(instance_id="a", urls=(server.endpoint,))
-    async with TcpClient() as tcp, HttpClient() as http:
-        probe = TransportProbe(tcp, http)
-        assert await probe(endpoint)
-        held = tcp.link(server.endpoint)  # as a route to it would
-        await probe(endpoint)
-        closing = asyncio.create_task(server.aclose(linger=timedelta(seconds=5), grace=NOW))
-        await until(lambda: not held.is_available)
-        assert not await probe(endpoint)
-        await tcp.aclose()
-        await closing
-        for url in (server.endpoint, "http://127.0.0.1:1/rpc", "carrier-pigeon://coop"):
-            assert not await probe(Endpoint(instance_id="a", urls=(url,)))
+    transports = Transports()
+    route = transports.connect(endpoint)  # as a client holds it
+    assert await transports.probe(endpoint)
+    closing = asyncio.create_task(server.aclose(linger=timedelta(seconds=5), grace=NOW))
+    await until(lambda: not route.is_available)
+    assert not await transports.probe(endpoint)
+    await transports.aclose()
+    await closing
+    for url in (server.endpoint, "http://127.0.0.1:1/rpc", "carrier-pigeon://coop", "tcp://no-port"):
+        assert not await probed(url)
 
 
 @pytest.mark.parametrize(("status", "answers"), [(b"405 Method Not Allowed", True), (b"502 Bad Gateway", False)])
@@ -157,6 +160,4 @@ async def test_a_probe_over_http_tells_an_instance_from_a_gateway(status, answer
         await peer.send(b"HTTP/1.1 %b\r\ncontent-length: 0\r\n\r\n" % status)
 
     server = await serve(script)
-    async with TcpClient() as tcp, HttpClient() as http:
-        endpoint = Endpoint(instance_id="a", urls=(f"{server.url}/rpc",))
-        assert await TransportProbe(tcp, http)(endpoint) is answers
+    assert await probed(f"{server.url}/rpc") is answers
