@@ -106,6 +106,11 @@ class Process:
 
         until(f"{url} says 200", is_ready, START_TIMEOUT_S)
 
+    def send_signal(self, number: int) -> None:
+        """Send it a signal, such as SIGSTOP and SIGCONT."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
     def kill(self) -> None:
         """End it as a power cut does: it can write nothing more."""
         assert self._process is not None
