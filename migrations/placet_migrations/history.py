@@ -19,6 +19,8 @@ VERSION_TABLE: Final = "placet_schema_version"
 """Our own name, so that our schema may share a database with a service that uses Alembic too."""
 LOCK_WAIT_S: Final = 60
 """How long one process waits while another one upgrades the same database."""
+TABLE_WAIT_S: Final = 10
+"""How long a change waits for a table that somebody uses: whoever comes after it waits behind it."""
 LOCK_KEY: Final = int.from_bytes(hashlib.sha256(VERSION_TABLE.encode()).digest()[:8], signed=True)
 
 
@@ -65,6 +67,7 @@ def upgrade(url: str) -> None:
                 with connection.begin():
                     command.upgrade(_config(connection=connection), "head")
             else:
+                _limit_waits(connection)
                 command.upgrade(_config(connection=connection), "head")
     finally:
         engine.dispose()
@@ -129,6 +132,15 @@ def _lock_mysql(connection: Connection) -> None:
     name = "concat('placet:', left(sha2(database(), 256), 40))"
     if connection.execute(text(f"select get_lock({name}, {LOCK_WAIT_S})")).scalar() != 1:
         raise _busy()
+
+
+def _limit_waits(connection: Connection) -> None:
+    """Let changes of tables give up after a while, for the session."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(f"set lock_timeout = '{TABLE_WAIT_S}s'"))
+    else:
+        connection.execute(text(f"set lock_wait_timeout = {TABLE_WAIT_S}, innodb_lock_wait_timeout = {TABLE_WAIT_S}"))
+    connection.commit()
 
 
 def _busy() -> UpgradeBusy:
