@@ -53,9 +53,9 @@ class Client:
             token = settings.token.get_secret_value()
         self._url = url or settings.url
         self._token = token
-        self.coordinator = Coordinator(self._url, token=token)
+        self.coordinator = Coordinator(self._url, token=token, use_tcp=settings.transport == "auto")
         self._background = Background()
-        self._directory = Directory(self.coordinator)
+        self._directory = Directory(self.coordinator, use_tcp=settings.transport == "auto")
         self._caller = ParticipantCaller(self._directory)
 
     @cached_property

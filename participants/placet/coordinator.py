@@ -12,8 +12,9 @@ import msgspec
 from placet.coordinator_answer import failure_of, transaction_of, value_of
 from placet.duration import Duration, duration_ms
 from placet.errors import CoordinatorOverloaded, CoordinatorUnavailable
-from placet.loop_http import LoopHttp
+from placet.loop_clients import LoopClients
 from placet.node_addresses import NodeAddresses
+from placet.tcp_ways import TcpWays
 from placet_contract.ids import matches_branch_id, matches_gid
 from placet_contract.limits import FINISHED_GIDS_MAX, LIST_LIMIT, WAIT_MS_MAX
 from placet_contract.nodes import HealthReply, NodePage
@@ -29,7 +30,7 @@ from placet_contract.transactions import (
     TransactionReply,
     TransactionView,
 )
-from placet_rpc import NO_HEADERS, HeaderBlock, HttpLimits, Reply, RpcError, header_block
+from placet_rpc import NO_HEADERS, HeaderBlock, Reply, RpcError, header_block
 
 TIMEOUT = timedelta(seconds=5)
 """Time of one attempt, unless the caller says otherwise."""
@@ -54,15 +55,18 @@ class Coordinator:
     Args:
         url: the coordinator's base URL.
         token: the bearer token, if it wants one.
+        use_tcp: make calls over the RPC's TCP transport where the coordinator offers it; it is asked over HTTP.
     """
 
-    def __init__(self, url: str, *, token: str | None = None) -> None:
+    def __init__(self, url: str, *, token: str | None = None, use_tcp: bool = True) -> None:
         self.url = url.rstrip("/")
         fields = [("content-type", "application/json")]
         if token:
             fields.append(("authorization", f"Bearer {token}"))
         self._headers = header_block(fields)
-        self._http = LoopHttp(HttpLimits(max_reply_bytes=_PAGE_REPLY_BYTES))
+        self._clients = LoopClients(_PAGE_REPLY_BYTES)
+        self._use_tcp = use_tcp
+        self._ways = TcpWays(self._health_at)
         self._addresses = NodeAddresses(self.url, self.nodes, self._health_at)
 
     async def __aenter__(self) -> Self:
@@ -74,7 +78,8 @@ class Coordinator:
     async def aclose(self) -> None:
         """Closes the connections; calls under way end as unavailable."""
         await self._addresses.aclose()
-        await self._http.aclose()
+        await self._ways.aclose()
+        await self._clients.aclose()
 
     async def begin(
         self,
@@ -225,8 +230,16 @@ class Coordinator:
             raise
 
     async def _send(self, method: str, path: str, body: bytes, timeout_ms: int, base_url: str | None = None) -> Reply:
-        url = (base_url or self.url) + path
-        return await self._call(method, url, body, self._headers, timeout_ms)
+        base_url = base_url or self.url
+        tcp_url = self._ways.tcp_url_of(base_url) if self._use_tcp else None
+        if tcp_url is not None:
+            try:
+                return await self._call(method, tcp_url + path, body, self._headers, timeout_ms)
+            except CoordinatorUnavailable as error:
+                if error.maybe_written:
+                    raise
+                self._ways.failed(base_url)  # nothing was sent, so it may be sent the other way
+        return await self._call(method, base_url + path, body, self._headers, timeout_ms)
 
     async def _health_at(self, base_url: str) -> HealthReply:
         # Without the token: who answers there is not known yet.
@@ -234,7 +247,7 @@ class Coordinator:
         return value_of(await self._call("GET", f"{base_url}/healthz", b"", NO_HEADERS, timeout_ms), HealthReply)
 
     async def _call(self, method: str, url: str, body: bytes, headers: HeaderBlock, timeout_ms: int) -> Reply:
-        target = self._http.get().target(url, method=method)
+        target = self._clients.target(url, method=method)
         try:
             reply = await target.call(body, headers, timeout_ms=timeout_ms)
         except RpcError as error:

@@ -5,6 +5,8 @@ import logging
 from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import timedelta
+from itertools import chain
+from urllib.parse import urlsplit
 
 from placet.coordinator import Coordinator
 from placet.errors import CoordinatorError
@@ -44,14 +46,16 @@ class Directory:
 
     Args:
         coordinator: asked for the instances.
+        use_tcp: name the RPC's TCP transport first where an instance offers it.
     """
 
-    def __init__(self, coordinator: Coordinator) -> None:
+    def __init__(self, coordinator: Coordinator, *, use_tcp: bool = True) -> None:
         self._coordinator = coordinator
+        self._use_tcp = use_tcp
         self._services: OrderedDict[str, _Service] = OrderedDict()
 
     async def urls(self, target: str) -> list[str]:
-        """Returns the URLs of a target, the one whose turn it is first.
+        """Returns the URLs of a target, the one whose turn it is first; `tcp://` ones stand before their HTTP twins.
 
         Args:
             target: `service/action`, or an absolute http or https URL.
@@ -65,7 +69,7 @@ class Directory:
         name, action = split_target(target)
         service = await self._service(name)
         bases = [
-            instance.base_url.rstrip("/")
+            self._bases_of(instance)
             for instance in service.instances
             if not instance.actions or action in instance.actions
         ]
@@ -76,7 +80,14 @@ class Directory:
             )
         service.turn += 1
         first = service.turn % len(bases)
-        return [f"{base}/{action}" for base in bases[first:] + bases[:first]]
+        return [f"{base}/{action}" for base in chain.from_iterable(bases[first:] + bases[:first])]
+
+    def _bases_of(self, instance: InstanceView) -> list[str]:
+        """The same routes answer at the same paths, whichever way they are reached."""
+        base_url = instance.base_url.rstrip("/")
+        if instance.tcp_url is None or not self._use_tcp:
+            return [base_url]
+        return [instance.tcp_url + urlsplit(base_url).path, base_url]
 
     async def aclose(self) -> None:
         """Ends lookups under way."""

@@ -23,6 +23,7 @@ from placet.purge import purge, purge_forever
 from placet.route import BranchRoute
 from placet.session import AnySession, connection_of, on_session, with_session
 from placet.settings import Settings
+from placet.tcp_service import served_over_tcp
 from placet_contract.ids import matches_branch_id
 from placet_contract.limits import RETENTION_MS
 from placet_contract.services import InstanceRequest
@@ -119,7 +120,7 @@ class Participant:
 
     @asynccontextmanager
     async def lifespan(self, app: FastAPI) -> AsyncIterator[None]:
-        """The application's lifespan; in one of your own, write `async with participant.running():`."""
+        """The application's lifespan; in one of your own, write `async with participant.running(app):`."""
         async with self.running(app):
             yield
 
@@ -128,7 +129,8 @@ class Participant:
         """Announces the service while the block runs.
 
         Args:
-            app: the application; its endpoints' `Placet` parameters get this participant's client.
+            app: the application; its endpoints' `Placet` parameters get this participant's client, and its routes are
+                served over the RPC's TCP transport, too.
 
         Raises:
             RuntimeError: a TCC action has no confirm or no cancel.
@@ -143,7 +145,8 @@ class Participant:
             if settings.self_url is None:
                 _log.warning("%s is not announced: PLACET_SELF_URL does not say where others reach it", self.name)
             else:
-                instance = self._instance(settings.self_url)
+                tcp_url = await stack.enter_async_context(served_over_tcp(app, settings))
+                instance = self._instance(settings.self_url, tcp_url)
                 await stack.enter_async_context(announced(client.coordinator, self.name, instance))
             await stack.enter_async_context(running_task(purge_forever(lambda: self._purge(app, client))))
             try:
@@ -224,12 +227,13 @@ class Participant:
 
         await with_session(self.session, app, run)
 
-    def _instance(self, self_url: str) -> InstanceRequest:
+    def _instance(self, self_url: str, tcp_url: str | None) -> InstanceRequest:
         return InstanceRequest(
             base_url=self_url.rstrip("/") + self._prefix,
             actions={action: list(operations) for action, operations in self._actions.items()},
             sdk=f"placet-python/{version('placet')}",
             barrier_retention_ms=self.retention // _MILLISECOND,
+            tcp_url=tcp_url,
         )
 
 

@@ -10,11 +10,12 @@ from urllib.parse import urlsplit
 
 from placet.directory import Directory, NoInstance
 from placet.errors import BranchOutcomeUnknown, Rejected
-from placet.loop_http import LoopHttp
+from placet.loop_clients import LoopClients
 from placet_contract import headers
+from placet_contract.limits import REPLY_BYTES_MAX
 from placet_contract.outcomes import Verdict, classify
 from placet_contract.vocabulary import Operation, Outcome
-from placet_rpc import HeaderBlock, HeaderTemplate, HttpTarget, Reply, RpcError, header_block
+from placet_rpc import HeaderBlock, HeaderTemplate, Reply, RpcError, Target, header_block
 
 TARGETS_MAX = 1_024
 INSTANCES_TRIED_MAX = 3
@@ -66,9 +67,9 @@ class ParticipantCaller:
 
     def __init__(self, directory: Directory) -> None:
         self._directory = directory
-        self._http = LoopHttp()
-        self._targets: OrderedDict[str, HttpTarget] = OrderedDict()
-        self._made_by: object = None
+        self._clients = LoopClients(REPLY_BYTES_MAX)
+        self._targets: OrderedDict[str, Target] = OrderedDict()
+        self._made_in: asyncio.AbstractEventLoop | None = None
         # Who has echoed once is an SDK participant: an answer without the echo then comes from something in between.
         self._echoing: OrderedDict[str, None] = OrderedDict()
 
@@ -96,7 +97,8 @@ class ParticipantCaller:
     async def aclose(self) -> None:
         """Closes the connections; calls under way end as unknown."""
         self._targets.clear()
-        await self._http.aclose()
+        self._made_in = None
+        await self._clients.aclose()
 
     async def _send(self, order: Try, url: str, ends_at: float) -> Reply:
         left_ms = max(1, int((ends_at - asyncio.get_running_loop().time()) * 1_000))
@@ -118,14 +120,14 @@ class ParticipantCaller:
             fields = HeaderBlock(fields + header_block(more))
         return await self._target(f"{url}/{Operation.TRY}").call(order.body, fields, timeout_ms=left_ms)
 
-    def _target(self, url: str) -> HttpTarget:
-        http = self._http.get()
-        if self._made_by is not http:
+    def _target(self, url: str) -> Target:
+        loop = asyncio.get_running_loop()
+        if self._made_in is not loop:
             self._targets.clear()
-            self._made_by = http
+            self._made_in = loop
         target = self._targets.get(url)
         if target is None:
-            target = self._targets[url] = http.target(url, headers=[("content-type", "application/json")])
+            target = self._targets[url] = self._clients.target(url, content_type="application/json")
             if len(self._targets) > TARGETS_MAX:
                 self._targets.popitem(last=False)
         return target

@@ -22,10 +22,10 @@ bank = Participant(settings.name, session=database.session)
 
 
 @asynccontextmanager
-async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Announce the bank to the coordinator for as long as it runs."""
     await database.create(Base.metadata, tables.metadata)
-    async with bank.running():
+    async with bank.running(app):
         yield
     await database.close()
 

@@ -24,10 +24,10 @@ NO_COURIER = frozenset({"Atlantis"})
 
 
 @asynccontextmanager
-async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Announce the shop to the coordinator for as long as it runs."""
     await database.create(Base.metadata, tables.metadata)
-    async with shop.running():
+    async with shop.running(app):
         yield
     await database.close()
 

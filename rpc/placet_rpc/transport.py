@@ -1,5 +1,6 @@
 """What every transport gives its callers: a target to send to, a reply, and where the reply is put."""
 
+import asyncio
 from typing import Protocol
 
 import msgspec
@@ -66,4 +67,8 @@ class Target(Protocol):
                 wire: a hot caller has that number at hand.
             completion: takes the outcome; may be called before `send` returns (a limit is reached).
         """
+        ...
+
+    def call(self, body: bytes, headers: bytes, *, timeout_ms: int) -> asyncio.Future[Reply]:
+        """As `send`, with a future; cancelling it gives the call up. It raises `RpcError`."""
         ...

@@ -121,7 +121,8 @@ class Server:
         raw = await reader.readexactly(int(headers.get("content-length", "0")))
         body = json.loads(raw) if raw else None
         request = Request(method, path, headers, body, asyncio.get_running_loop().time())
-        self.requests.append(request)
+        if path != "/healthz" or any(ending.endswith("/healthz") for ending in self.scripts):
+            self.requests.append(request)  # else the SDK asks beside its calls whether there is a way over TCP
         async with self.arrived:
             self.arrived.notify_all()
         answer = self._answer(request)
