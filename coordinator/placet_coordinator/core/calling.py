@@ -111,12 +111,18 @@ def phase_two_answered(
     transaction: Transaction,
     answer: Answered,
     now_ms: int,
-    done: BranchStatus,
     advance: Callable[[Transaction, int], Step],
+    *,
+    owed: Operation,
+    done: BranchStatus,
 ) -> Step:
-    """Handle the answer to an operation that is repeated until it is done: confirm, cancel, compensate."""
+    """Handle the answer to an operation that is repeated until it is done: confirm, cancel, compensate.
+
+    What the phase before called may still be out, if a pause kept the owed operation from being sent: its answer says
+    nothing about what is owed.
+    """
     progress = transaction.progress[answer.index]
-    if not is_current(progress, answer):
+    if answer.operation is not owed or not is_current(progress, answer):
         return Step(transaction)
     if answer.verdict.outcome is Outcome.DONE:
         progress = settled(progress, done)

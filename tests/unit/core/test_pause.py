@@ -103,3 +103,17 @@ def test_paused_driven_tcc_does_not_abort_for_an_overdue_try():
     assert life.status == "active"
     life.resume()
     assert (life.status, life.transaction.reason) == ("aborting", "unknown")
+
+
+def test_answer_to_a_try_that_was_out_says_nothing_of_its_cancel():
+    """The pause kept the cancel from being sent: a try that is done must not be taken for a cancel that is."""
+    life = Life.of("tcc", "a", drive=True)
+    life.pause()
+    life.abort()
+    assert life.out == {"try a"}
+    life.answer("a")
+    assert (life.status, life.branch_statuses) == ("aborting", {"a": "pending"})
+    life.resume()
+    assert life.calls == ["cancel a"]
+    life.answer("a")
+    assert life.status == "aborted"

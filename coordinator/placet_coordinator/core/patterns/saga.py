@@ -154,7 +154,9 @@ def _undo_answered(transaction: Transaction, event: Event, now_ms: int) -> Step:
     """Take the answer to a compensation, repeated until it is done, or to an action that was still out."""
     assert isinstance(event, Answered)
     if event.operation is Operation.COMPENSATE:
-        return phase_two_answered(transaction, event, now_ms, BranchStatus.COMPENSATED, _backward)
+        return phase_two_answered(
+            transaction, event, now_ms, _backward, owed=Operation.COMPENSATE, done=BranchStatus.COMPENSATED
+        )
     progress = transaction.progress[event.index]
     if not is_current(progress, event):
         return Step(transaction)

@@ -110,13 +110,13 @@ def _tried(transaction: Transaction, event: Event, now_ms: int) -> Step:
 def _confirmed(transaction: Transaction, event: Event, now_ms: int) -> Step:
     """Take the answer to a confirm: repeated until it is done; the last one done ends the transaction."""
     assert isinstance(event, Answered)
-    return phase_two_answered(transaction, event, now_ms, BranchStatus.CONFIRMED, _advance)
+    return phase_two_answered(transaction, event, now_ms, _advance, owed=Operation.CONFIRM, done=BranchStatus.CONFIRMED)
 
 
 def _cancelled(transaction: Transaction, event: Event, now_ms: int) -> Step:
     """Take the answer to a cancel: repeated until it is done; the last one done ends the transaction."""
     assert isinstance(event, Answered)
-    return phase_two_answered(transaction, event, now_ms, BranchStatus.CANCELLED, _advance)
+    return phase_two_answered(transaction, event, now_ms, _advance, owed=Operation.CANCEL, done=BranchStatus.CANCELLED)
 
 
 def _time_passed(transaction: Transaction, _event: Event, now_ms: int) -> Step:
