@@ -14,7 +14,8 @@ def is_model(kind: object) -> bool:
     return isinstance(kind, type) and hasattr(kind, "model_validate") and hasattr(kind, "model_dump")
 
 
-def _to_builtins(value: Any) -> Any:
+def to_builtins(value: Any) -> Any:
+    """Returns what a value that msgspec does not know is encoded as; raises `TypeError` if there is nothing."""
     if is_model(type(value)):
         return value.model_dump(mode="json")
     raise TypeError(f"{type(value).__name__} can't be encoded: use a dataclass, Struct, TypedDict or builtin type")
@@ -36,7 +37,7 @@ class MsgpackCodec:
 
     def encoder(self, kind: Any) -> Callable[[Any], bytes]:  # noqa: ARG002 - the value knows its type
         """Returns an encoder."""
-        return msgspec.msgpack.Encoder(enc_hook=_to_builtins).encode
+        return msgspec.msgpack.Encoder(enc_hook=to_builtins).encode
 
     def decoder(self, kind: Any) -> Callable[[bytes], Any]:
         """Returns a typed decoder."""
@@ -53,7 +54,7 @@ class JsonCodec:
 
     def encoder(self, kind: Any) -> Callable[[Any], bytes]:  # noqa: ARG002 - the value knows its type
         """Returns an encoder."""
-        return msgspec.json.Encoder(enc_hook=_to_builtins).encode
+        return msgspec.json.Encoder(enc_hook=to_builtins).encode
 
     def decoder(self, kind: Any) -> Callable[[bytes], Any]:
         """Returns a typed decoder."""
