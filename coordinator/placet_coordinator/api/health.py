@@ -113,6 +113,7 @@ class Health:
                 figures.now_ms = await self._store.ping()
                 figures.open = await self._store.count_open()
                 figures.attention = await self._store.count_attention()
+                figures.due = await self._store.count_due(figures.now_ms)
                 nodes = await self._store.nodes()
         except (TimeoutError, StoreError):
             return

@@ -54,6 +54,7 @@ class StoreFigures:
     def __init__(self) -> None:
         self.open: Open = ()
         self.attention: Attention = ()
+        self.due: tuple[int, int | None] = (0, None)
         self.nodes_live = 0
         self.now_ms = 0
         self.statistics: dict[str, int] = {}
@@ -207,6 +208,10 @@ class Metrics(Collector):
         for waits, count in store.attention:
             attention.add_metric([waits or ""], count)
         yield from (opened, oldest, attention)
+        due_count, due_since_ms = store.due
+        yield GaugeMetricFamily("placet_retry_due", "Open transactions whose next attempt is due.", due_count)
+        lag_ms = 0 if due_since_ms is None else max(store.now_ms - due_since_ms, 0)
+        yield GaugeMetricFamily("placet_retry_lag_seconds", "How long the first of them has been due.", lag_ms / 1_000)
         yield GaugeMetricFamily("placet_nodes_live", "Coordinator processes with a live lease.", store.nodes_live)
         yield CounterMetricFamily(
             "placet_journal_entries", "Transactions' writes, gathered into batches.", self._flushed_entries

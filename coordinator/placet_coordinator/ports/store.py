@@ -70,6 +70,9 @@ class TransactionStore(Protocol):
     async def count_attention(self) -> list[tuple[str | None, int]]:
         """Return (pattern, count) of the rows that need a human: for metrics."""
 
+    async def count_due(self, now_ms: int) -> tuple[int, int | None]:
+        """Return how many open rows are due by now, and since when the first has been: for metrics."""
+
     async def purge(self, finished_before_ms: int, limit: int) -> int:
         """Delete up to `limit` final rows that finished before the instant, with their attempts; return how many."""
 

@@ -58,6 +58,11 @@ class Reads(ABC):
         """Count the rows that need a human."""
         return [(pattern, count) for pattern, count in await self._select(queries.count_attention())]
 
+    async def count_due(self, now_ms: int) -> tuple[int, int | None]:
+        """Count the open rows that are due."""
+        ((count, first_at_ms),) = await self._select(queries.count_due(now_ms))
+        return count, first_at_ms
+
     async def nodes(self) -> list[NodeRow]:
         """Return all known nodes."""
         return [NodeRow(*values) for values in await self._select(queries.nodes())]

@@ -105,6 +105,20 @@ async def test_counts_are_of_open_rows_and_of_those_that_need_a_human(store: Sto
     assert sorted(await store.count_attention()) == [("saga", 1), ("tcc", 1)]
 
 
+async def test_due_rows_are_counted_with_the_first_of_them(store: Store):
+    """What is due by now, and since when; rows that wait, and final ones, do not count."""
+    assert await store.count_due(CREATED_AT_MS + 30_000) == (0, None)
+    await store.write(
+        [
+            insert(a_row("g1", next_due_at_ms=CREATED_AT_MS + 29_995)),
+            insert(a_row("g2", next_due_at_ms=CREATED_AT_MS + 30_000)),
+            insert(a_row("g3", next_due_at_ms=CREATED_AT_MS + 30_001)),
+            insert(a_final_row("g4")),
+        ]
+    )
+    assert await store.count_due(CREATED_AT_MS + 30_000) == (2, CREATED_AT_MS + 29_995)
+
+
 async def test_old_final_rows_are_purged_with_their_attempts_in_batches(store: Store):
     """Open rows stay however old, and so do final ones within the retention."""
     old = [a_final_row(f"old{n}", created_at_ms=CREATED_AT_MS + n, finished_at_ms=CREATED_AT_MS + 10) for n in range(5)]
