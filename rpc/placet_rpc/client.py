@@ -1,7 +1,7 @@
 """The clients that callers of services hold.
 
-async with Client("tcp://127.0.0.1:20880", app="order") as client:
-    stock = client.reference(Stock)        # typed as Stock
+async with Client(registry="redis://127.0.0.1:6379/0", app="order") as client:
+    stock = client.reference(Stock, attempts=2)        # typed as Stock
     reservation = await stock.reserve("A1", 2)
 """
 
@@ -9,101 +9,201 @@ import asyncio
 import os
 import ssl
 import threading
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Self, TypeVar, Unpack
 
-from placet_rpc.codecs import find_codecs
-from placet_rpc.contract import service_of
-from placet_rpc.extension import find_extension
-from placet_rpc.http import HttpClient
+from placet_rpc.balancing.member import Route
+from placet_rpc.chain import Chains, Reference
+from placet_rpc.chance import Chance, new_chance
+from placet_rpc.clock import SYSTEM_CLOCK, Clock
+from placet_rpc.cluster import Directory, FailbackQueue, FailbackStore, MemoryFailbackStore
+from placet_rpc.cluster.fixed_directory import FixedDirectory
+from placet_rpc.contract import ServiceSpec, service_of
+from placet_rpc.filters import Seams
 from placet_rpc.inproc import InprocRoute
-from placet_rpc.invocation import Invoker
+from placet_rpc.invocation import Invocation, Invoker
+from placet_rpc.policies.degradation import Degraded
+from placet_rpc.policies.ejection import EjectionLimits
 from placet_rpc.proxy import CallMaker, make_proxy
+from placet_rpc.registry.directory import Directory as RegistryDirectory
+from placet_rpc.registry.directory import open_directory
+from placet_rpc.registry.endpoint import Endpoint
+from placet_rpc.registry.registry import Registry
+from placet_rpc.registry.settings import CacheSettings
+from placet_rpc.registry.static import instance_id_of
 from placet_rpc.server import Server
-from placet_rpc.tcp.client import TcpClient
+from placet_rpc.settings import DEFAULTS, MILLISECOND, Settings, checked, merged, of_method
 from placet_rpc.tcp.limits import TcpLimits
-from placet_rpc.transports import Transports
+from placet_rpc.transports import TRANSPORT_SPI_VERSION, TRANSPORTS, OtherTransport, Transports
+
+__all__ = ["TRANSPORTS", "TRANSPORT_SPI_VERSION", "Client", "OtherTransport", "SyncClient"]
 
 _Service = TypeVar("_Service")
 
-TIMEOUT = timedelta(seconds=3)
-
-TRANSPORTS = "placet.rpc.transports"
-"""Group of entry points for further schemes: `factory(to, *, app, codecs, tls, token) -> OtherTransport`."""
-TRANSPORT_SPI_VERSION = 1
-_BUILTIN = {"tcp": TcpClient, "tcps": TcpClient, "http": HttpClient, "https": HttpClient}
-
-
-class OtherTransport(Invoker, Protocol):
-    """A transport that an installed package offers under a scheme of its own."""
-
-    async def aclose(self, wait: timedelta) -> None:
-        """Closes its connections; calls under way get the time to end."""
-        ...
+REFERENCES_MAX = 64
+"""References with the same settings are made once; so many are remembered."""
 
 
 class Client:
     """Calls services, from one event loop.
 
     Args:
-        to: `tcp://host:port`, `tcps://host:port`, `http(s)://host/path` where services are mounted, a URL of a scheme
-            that an installed package offers (`TRANSPORTS`), a `Server` in this process, or an `Invoker` of your own
-            (a cluster, a chain of filters).
+        to: where every service is: `tcp://host:port`, `tcps://host:port`, `http(s)://host/path` where services are
+            mounted, a URL of a scheme that an installed package offers (`TRANSPORTS`), several of these, or a `Server`
+            in this process. Or an `Invoker` of your own, which then takes all calls: no policy of this client holds.
+        registry: instead of `to`: where services are found, by its URL (`open_registry`), or opened; the client closes
+            it.
         app: this application's name.
-        timeout: of calls whose method says none.
+        timeout: of calls whose method and reference say none.
         codecs: the allow-list for TCP, by name, the preferred first.
         tls: context of `tcps` and `https` endpoints.
         limits: of the TCP transport.
         token: proof of identity for servers that ask for one.
         plain_text_beyond_loopback: allow `tcp` endpoints on other machines.
+        settings: of all calls, unless a higher level says otherwise (`placet_rpc.settings`).
+        seams: filters and routers in the named places of the chain.
+        zone: where this process runs; its calls stay there while enough instances of it are well.
+        ejection: which instances are left out for misbehaving; None: none.
+        cache: limits of the registry's cache.
+        failback: keeps calls that are made again later, for methods with that strategy; None: in memory.
+        degraded: told of each call that was answered by a substitute.
+        clock: where time comes from.
+        chance: where jitter comes from.
+
+    Attributes:
+        chains: what stands between the proxies and the instances.
+
+    Raises:
+        ValueError: `to` is no address, nothing offers its scheme, or neither it nor a registry is given.
     """
 
     def __init__(
         self,
-        to: "str | Server | Invoker",
+        to: "str | Sequence[str] | Server | Invoker | None" = None,
         *,
+        registry: str | Registry | None = None,
         app: str = "",
-        timeout: timedelta = TIMEOUT,
+        timeout: timedelta | None = None,
         codecs: Iterable[str] = ("msgpack", "json"),
         tls: ssl.SSLContext | None = None,
         limits: TcpLimits | None = None,
         token: str = "",
         plain_text_beyond_loopback: bool = False,
+        settings: Settings | None = None,
+        seams: Seams | None = None,
+        zone: str = "",
+        ejection: EjectionLimits | None = EjectionLimits(),  # noqa: B008 - it is frozen
+        cache: CacheSettings | None = None,
+        failback: FailbackStore | None = None,
+        degraded: Degraded | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+        chance: Chance | None = None,
     ) -> None:
+        if (to is None) is (registry is None):
+            raise ValueError("say where services are: by an address, or by a registry, and not by both")
         self.app = app
-        self._timeout_ms = timeout // timedelta(milliseconds=1)
-        self.transports: Transports | None = None
-        self._other: OtherTransport | None = None
-        if isinstance(to, Server):
-            self.invoker: Invoker = InprocRoute(to)
-        elif not isinstance(to, str):
-            self.invoker = to
-        elif to.partition("://")[0] in _BUILTIN:
-            self.transports = Transports(
-                app=app,
-                codecs=codecs,
-                tls=tls,
-                limits=limits,
-                token=token,
-                plain_text_beyond_loopback=plain_text_beyond_loopback,
-            )
-            self.invoker = self.transports.route(to)
+        chance = chance or new_chance()
+        self._own: Invoker | None = None
+        self._found: RegistryDirectory | None = None
+        self.transports = Transports(
+            app=app,
+            codecs=codecs,
+            tls=tls,
+            limits=limits,
+            token=token,
+            plain_text_beyond_loopback=plain_text_beyond_loopback,
+        )
+        own = checked(settings or {}, "settings")
+        if timeout is not None:
+            own["timeout"] = timeout
+        connect: Callable[[Endpoint], Route | None] = self.transports.connect
+        directory: Directory
+        if registry is not None:
+            probe = self.transports.probe
+            directory = self._found = open_directory(registry, probe=probe, app=app, settings=cache)
+        elif isinstance(to, Server):
+            inproc = InprocRoute(to)
+            connect = lambda _endpoint: inproc  # noqa: E731 - as short as a function of its own would be long
+            directory = FixedDirectory((Endpoint(instance_id=to.instance_id, urls=(inproc.endpoint,)),))
+        elif isinstance(to, str | Sequence):
+            directory = self._fixed((to,) if isinstance(to, str) else to)
         else:
-            transport = find_extension(TRANSPORTS, to.partition("://")[0], _BUILTIN, TRANSPORT_SPI_VERSION)
-            self.invoker = self._other = transport(to, app=app, codecs=find_codecs(codecs), tls=tls, token=token)
+            self._own = to
+            directory = FixedDirectory(())
+        self._timeout_ms = own.get("timeout", DEFAULTS["timeout"]) // MILLISECOND
+        self._failback = FailbackQueue(failback or MemoryFailbackStore(), clock, chance)
+        self._references: dict[Any, Reference] = {}
+        self.chains = Chains(
+            directory,
+            connect,
+            clock=clock,
+            chance=chance,
+            failback=self._failback,
+            seams=seams or Seams(),
+            settings=own,
+            zone=zone,
+            ejection=ejection,
+            degraded=degraded,
+        )
 
-    def reference(self, interface: Callable[..., _Service]) -> _Service:
+    def reference(
+        self,
+        interface: Callable[..., _Service],
+        *,
+        methods: Mapping[str, Settings] | None = None,
+        **settings: Unpack[Settings],
+    ) -> _Service:
         """Returns a proxy of a service, typed as its interface. Sends nothing.
 
+        Args:
+            interface: of the service.
+            methods: settings of single methods, which go before what `@method` says.
+            settings: of all its methods, unless `@method` says otherwise (`placet_rpc.settings`).
+
         Raises:
-            TypeError: the interface is no service, or is declared with plain `def` (`SyncClient` takes those).
+            TypeError: the interface is no service, is declared with plain `def` (`SyncClient` takes those), or a
+                method is not suited to what is set for it.
+            ValueError: nothing offers a balancer or cluster strategy of that name.
         """
         service = service_of(interface)
-        maker = CallMaker(service, self.invoker, caller=self.app, timeout_ms=self._timeout_ms)
+        invoker, timeouts_ms = self.invoker(service, methods or {}, settings)
+        maker = CallMaker(service, invoker, caller=self.app, timeouts_ms=timeouts_ms)
         proxy: _Service = make_proxy(service, maker)
         return proxy
+
+    def override(self, service: str, method: str = "", **settings: Unpack[Settings]) -> None:
+        """Sets something on top of all levels while running; it holds from the next call on, until it is set anew.
+
+        Args:
+            service: its key, such as `stock/1`.
+            method: its name; empty: all methods of the service.
+            settings: take the place of what was set on top before; none: all of it is taken back.
+
+        Raises:
+            TypeError: a method is not suited to it. Nothing was changed.
+            ValueError: nothing offers a part of that name. Nothing was changed.
+        """
+        self.chains.override(service, method, checked(settings, f"override of {service} {method}".rstrip()))
+
+    def invoker(
+        self, service: ServiceSpec, methods: Mapping[str, Settings], settings: Settings
+    ) -> tuple[Invoker, Mapping[str, int]]:
+        """Returns what takes the calls of a service, and how long those that say nothing may take, by method."""
+        if self._own is not None:
+            of_methods = {name: method.options.timeout_ms for name, method in service.methods.items()}
+            return self._own, {name: timeout or self._timeout_ms for name, timeout in of_methods.items()}
+        said = [(name, *sorted(each.items())) for name, each in (*methods.items(), ("", settings))]
+        key = (service, *said)
+        reference = self._references.get(key)
+        if reference is None:
+            of_methods_checked = {name: checked(each, f"methods[{name!r}]") for name, each in methods.items()}
+            reference = self.chains.reference(service, checked(settings, service.key), of_methods_checked)
+            if len(self._references) >= REFERENCES_MAX:
+                del self._references[next(iter(self._references))]
+            self._references[key] = reference
+        return reference, reference.timeouts_ms
 
     async def aclose(self, wait: timedelta = timedelta()) -> None:
         """Closes the client's own connections.
@@ -111,10 +211,10 @@ class Client:
         Args:
             wait: how long calls under way may still take.
         """
-        if self.transports is not None:
-            await self.transports.aclose(wait)
-        if self._other is not None:
-            await self._other.aclose(wait)
+        await self._failback.aclose()
+        await self.transports.aclose(wait)
+        if self._found is not None:
+            await self._found.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -124,6 +224,12 @@ class Client:
     ) -> None:
         await self.aclose()
 
+    def _fixed(self, urls: Sequence[str]) -> FixedDirectory:
+        endpoints = tuple(Endpoint(instance_id=instance_id_of(url), urls=(url,)) for url in urls)
+        for endpoint in endpoints:
+            self.transports.route(endpoint.urls[0])  # a wrong address is an error now, and not a warning later
+        return FixedDirectory(endpoints)
+
 
 class SyncClient:
     """As `Client`, for callers without an event loop: interfaces of plain `def` methods.
@@ -131,33 +237,65 @@ class SyncClient:
     All its calls run on one loop in one background thread. In a forked child it starts anew by itself.
 
     Args:
-        to: an endpoint, as for `Client`.
+        to: an endpoint, or several, as for `Client`.
         options: as for `Client`.
     """
 
-    def __init__(self, to: str, **options: Any) -> None:
+    def __init__(self, to: str | Sequence[str] | None = None, **options: Any) -> None:
         self._make: Callable[[], Client] = lambda: Client(to, **options)
         self._app = str(options.get("app", ""))
-        self._timeout_ms = options.get("timeout", TIMEOUT) // timedelta(milliseconds=1)
+        self._settings = checked(options.get("settings") or {}, "settings")
+        if options.get("timeout") is not None:
+            self._settings["timeout"] = options["timeout"]
         self._lock = threading.Lock()
         self._pid = 0
         self._loop: asyncio.AbstractEventLoop
         self._client: Client
 
-    def reference(self, interface: Callable[..., _Service]) -> _Service:
+    def reference(
+        self,
+        interface: Callable[..., _Service],
+        *,
+        methods: Mapping[str, Settings] | None = None,
+        **settings: Unpack[Settings],
+    ) -> _Service:
         """Returns a proxy of a service, typed as its interface. Sends nothing.
 
+        Args:
+            interface: of the service.
+            methods: as for `Client.reference`.
+            settings: as for `Client.reference`; what does not suit a method is an error of the first call.
+
         Raises:
-            TypeError: the interface is no service, or is declared with `async def` (`Client` takes those).
+            TypeError: the interface is no service, or is declared with `async def` (`Client` takes those), or a
+                setting is unknown.
         """
         service = service_of(interface)
-        maker = CallMaker(service, _Late(self), caller=self._app, timeout_ms=self._timeout_ms)
+        of_service = checked(settings, service.key)
+        of_methods = {name: checked(each, f"methods[{name!r}]") for name, each in (methods or {}).items()}
+        timeouts_ms = {
+            name: merged(method, (self._settings, of_service, of_method(method), of_methods.get(name, Settings())))[
+                "timeout"
+            ]
+            // MILLISECOND
+            for name, method in service.methods.items()
+        }
+        late = _Late(self, service, of_methods, of_service)
+        maker = CallMaker(service, late, caller=self._app, timeouts_ms=timeouts_ms)
         proxy: _Service = make_proxy(service, maker, self._wait)
         return proxy
 
-    async def invoke_here(self, call: Any) -> Any:
-        """Makes a call, on the background loop."""
-        return await self._client.invoker.invoke(call)
+    def override(self, service: str, method: str = "", **settings: Unpack[Settings]) -> None:
+        """As `Client.override`."""
+
+        async def override() -> None:
+            self._client.override(service, method, **settings)
+
+        self._wait(override())
+
+    def client_here(self) -> Client:
+        """Returns the client that runs on the background loop; only for use there."""
+        return self._client
 
     def close(self) -> None:
         """Closes the connections and ends the thread."""
@@ -204,12 +342,15 @@ class SyncClient:
 class _Late:
     """The invoker of a proxy whose client is made at the first call."""
 
-    def __init__(self, client: SyncClient) -> None:
-        self._client = client
+    def __init__(
+        self, client: SyncClient, service: ServiceSpec, methods: Mapping[str, Settings], settings: Settings
+    ) -> None:
+        self._client, self._service, self._methods, self._settings = client, service, methods, settings
 
-    async def invoke(self, call: Any) -> Any:
+    async def invoke(self, call: Invocation) -> Any:
         """Makes the call."""
-        return await self._client.invoke_here(call)
+        invoker, _ = self._client.client_here().invoker(self._service, self._methods, self._settings)
+        return await invoker.invoke(call)
 
 
 def _run_loop(loop: asyncio.AbstractEventLoop) -> None:

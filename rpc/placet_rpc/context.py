@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextvars import ContextVar
 from datetime import timedelta
+from typing import Any
 
 import msgspec
 
@@ -46,11 +47,21 @@ class CallContext(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CallOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What a caller says of the calls in a block; see `call_options`."""
+    """What a caller says of the calls in a block; see `call_options`.
+
+    Attributes:
+        timeout_ms: of each call.
+        key: ordering key.
+        idempotency_key: under which the call has one effect.
+        instance: the only one that calls may go to.
+        settings: names and values of what goes before the settings of all other levels (`placet_rpc.settings`).
+    """
 
     timeout_ms: int | None = None
     key: str | None = None
     idempotency_key: str | None = None
+    instance: str | None = None
+    settings: tuple[tuple[str, Any], ...] = ()
 
 
 CURRENT: ContextVar[CallContext | None] = ContextVar("placet_call", default=None)
@@ -64,17 +75,39 @@ def current_call() -> CallContext | None:
 
 @contextlib.contextmanager
 def call_options(
-    *, timeout: timedelta | None = None, key: str | None = None, idempotency_key: str | None = None
+    *,
+    timeout: timedelta | None = None,
+    key: str | None = None,
+    idempotency_key: str | None = None,
+    instance: str | None = None,
+    attempts: int | None = None,
+    attempt_timeout: timedelta | None = None,
+    balancer: str | None = None,
+    cluster: str | None = None,
 ) -> Iterator[None]:
-    """Sets options of the calls made in the block.
+    """Sets options of the calls made in the block. What it does not say holds as outside of it.
 
     Args:
         timeout: of each call; goes before the method's and the client's.
         key: ordering key; goes before the method's `order_by`.
         idempotency_key: under which the call has one effect; of one call, so make one in the block.
+        instance: the id of the only one that calls may go to.
+        attempts: of each call.
+        attempt_timeout: of each attempt.
+        balancer: chooses the instance.
+        cluster: strategy.
     """
-    timeout_ms = None if timeout is None else timeout // timedelta(milliseconds=1)
-    token = OPTIONS.set(CallOptions(timeout_ms=timeout_ms, key=key, idempotency_key=idempotency_key))
+    outer = OPTIONS.get() or CallOptions()
+    said = {"attempts": attempts, "attempt_timeout": attempt_timeout, "balancer": balancer, "cluster": cluster}
+    settings = dict(outer.settings) | {name: value for name, value in said.items() if value is not None}
+    options = CallOptions(
+        timeout_ms=outer.timeout_ms if timeout is None else timeout // timedelta(milliseconds=1),
+        key=outer.key if key is None else key,
+        idempotency_key=outer.idempotency_key if idempotency_key is None else idempotency_key,
+        instance=outer.instance if instance is None else instance,
+        settings=tuple(sorted(settings.items())),
+    )
+    token = OPTIONS.set(options)
     try:
         yield
     finally:

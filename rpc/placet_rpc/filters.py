@@ -7,13 +7,13 @@ The breaker stands after whatever may hold a call back, so that no waiting call 
 see what callers see, limits and retries included; `attempts` sees every single request to an instance.
 """
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from placet_rpc.invocation import Invocation
 
-Proceed = Callable[[Invocation], Awaitable[Any]]
+Proceed = Callable[[Invocation], Coroutine[Any, Any, Any]]
 """The rest of the chain, down to the transport."""
 
 
@@ -39,7 +39,7 @@ def chained(filters: Iterable[ClientFilter], last: Proceed) -> Proceed:
 def _linked(outer: ClientFilter, inner: Proceed) -> Proceed:
     invoke = outer.invoke
 
-    def proceed(call: Invocation) -> Awaitable[Any]:
+    def proceed(call: Invocation) -> Coroutine[Any, Any, Any]:
         return invoke(call, inner)
 
     return proceed

@@ -1,6 +1,7 @@
 """Calls within this process: the same encoding and the same rules as over a wire, without one."""
 
 import asyncio
+import contextvars
 import time
 
 from placet_rpc.codecs import MSGPACK
@@ -44,8 +45,8 @@ class InprocRoute:
             extra=call.extra,
         )
         body = call.method.coding(MSGPACK).encode_arguments(call.arguments)
-        # A task of its own: the callee has its own context variables, as it has over a wire.
-        task = asyncio.create_task(operation.answer(MSGPACK, body, context))
+        # The callee has a task and context variables of its own, as it has over a wire.
+        task = asyncio.create_task(operation.answer(MSGPACK, body, context), context=contextvars.Context())
         try:
             await asyncio.wait((task,), timeout=call.timeout_ms / 1000)
         finally:

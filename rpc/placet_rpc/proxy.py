@@ -1,7 +1,7 @@
 """Proxies: objects that look like the service and make calls."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from placet_rpc.context import CURRENT, NESTED_RESERVE_MS, OPTIONS, CallContext, CallOptions
@@ -14,10 +14,17 @@ _NO_OPTIONS = CallOptions()
 
 
 class CallMaker:
-    """Makes invocations from arguments: who calls, how long it may take, what travels along."""
+    """Makes invocations from arguments: who calls, how long it may take, what travels along.
 
-    def __init__(self, service: ServiceSpec, invoker: Invoker, *, caller: str, timeout_ms: int) -> None:
-        self._service, self._invoker, self._caller, self._timeout_ms = service, invoker, caller, timeout_ms
+    Args:
+        service: the service.
+        invoker: takes the calls.
+        caller: this application.
+        timeouts_ms: of calls that say none, by method; may change.
+    """
+
+    def __init__(self, service: ServiceSpec, invoker: Invoker, *, caller: str, timeouts_ms: Mapping[str, int]) -> None:
+        self._service, self._invoker, self._caller, self._timeouts_ms = service, invoker, caller, timeouts_ms
 
     def call(self, method: MethodSpec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Coroutine[Any, Any, Any]:
         """Returns the call, to be awaited.
@@ -28,7 +35,7 @@ class CallMaker:
         """
         context, options = CURRENT.get() or _NO_CONTEXT, OPTIONS.get() or _NO_OPTIONS
         arguments = method.bind(args, kwargs)
-        timeout_ms = options.timeout_ms or method.options.timeout_ms or self._timeout_ms
+        timeout_ms = options.timeout_ms or self._timeouts_ms[method.name]
         left_ms = context.left_ms
         if left_ms is not None:
             timeout_ms = min(timeout_ms, left_ms - NESTED_RESERVE_MS)
@@ -45,6 +52,7 @@ class CallMaker:
                 idempotency_key=options.idempotency_key or "",
                 traceparent=context.traceparent,
                 xid=context.xid,
+                instance=options.instance or "",
                 idempotent=method.options.idempotent,
             )
         )

@@ -1,13 +1,17 @@
 """The transports of one client, and the way to an instance over the first that both sides have."""
 
+import asyncio
 import ssl
 from collections.abc import Iterable
 from datetime import timedelta
 from http import HTTPStatus
+from typing import Any, Protocol
 
 from placet_rpc.codecs import find_codecs
 from placet_rpc.errors import RpcError
+from placet_rpc.extension import find_extension
 from placet_rpc.http import HttpClient
+from placet_rpc.invocation import Invocation, Invoker
 from placet_rpc.registry.endpoint import Endpoint
 from placet_rpc.routes import HttpRoute, TcpRoute
 from placet_rpc.tcp.client import SCHEMES as TCP_SCHEMES
@@ -17,9 +21,25 @@ from placet_rpc.tcp.limits import TcpLimits
 HTTP_SCHEMES = ("http", "https")
 PROBE_TIMEOUT = timedelta(seconds=1)
 
+TRANSPORTS = "placet.rpc.transports"
+"""Group of entry points for further schemes: `factory(to, *, app, codecs, tls, token) -> OtherTransport`."""
+TRANSPORT_SPI_VERSION = 1
+_BUILTIN = {**dict.fromkeys(TCP_SCHEMES, TcpClient), **dict.fromkeys(HTTP_SCHEMES, HttpClient)}
+
+
+class OtherTransport(Invoker, Protocol):
+    """A transport that an installed package offers under a scheme of its own. It keeps `Invocation.timeout_ms`.
+
+    It may have an attribute `is_available`, as routes have.
+    """
+
+    async def aclose(self, wait: timedelta) -> None:
+        """Closes its connections; calls under way get the time to end."""
+        ...
+
 
 class Transports:
-    """TCP and HTTP, as one client uses them.
+    """TCP, HTTP and what installed packages bring, as one client uses them.
 
     Args:
         app: this application's name.
@@ -41,6 +61,8 @@ class Transports:
         plain_text_beyond_loopback: bool = False,
     ) -> None:
         self._codecs = find_codecs(codecs)
+        self._app, self._tls, self._token = app, tls, token
+        self._others: dict[str, OtherTransport] = {}
         self.tcp = TcpClient(
             limits=limits,
             tls=tls,
@@ -51,24 +73,39 @@ class Transports:
         )
         self.http = HttpClient(tls=tls)
 
-    def route(self, url: str) -> TcpRoute | HttpRoute:
+    def route(self, url: str) -> "TcpRoute | HttpRoute | OtherRoute":
         """Returns the way to an endpoint.
 
         Raises:
-            ValueError: it is not a URL of one.
+            ValueError: it is not a URL of one, or nothing offers its scheme.
         """
-        if url.partition("://")[0] in HTTP_SCHEMES:
+        scheme = url.partition("://")[0]
+        if scheme in HTTP_SCHEMES:
             return HttpRoute(self.http, url)
-        return TcpRoute(self.tcp, url, self._codecs)
+        if scheme in TCP_SCHEMES:
+            return TcpRoute(self.tcp, url, self._codecs)
+        transport = self._others.get(url)
+        if transport is None:
+            factory = find_extension(TRANSPORTS, scheme, _BUILTIN, TRANSPORT_SPI_VERSION)
+            transport = factory(url, app=self._app, codecs=self._codecs, tls=self._tls, token=self._token)
+            self._others[url] = transport
+        return OtherRoute(transport, url)
 
-    def connect(self, endpoint: Endpoint) -> TcpRoute | HttpRoute | None:
+    def connect(self, endpoint: Endpoint) -> "TcpRoute | HttpRoute | OtherRoute | None":
         """Returns the way to an instance, by the first of its URLs that we have a transport for; None if there is none.
 
         Raises:
             ValueError: that is no URL of an endpoint.
         """
-        url = endpoint.url(*TCP_SCHEMES, *HTTP_SCHEMES)
-        return None if url is None else self.route(url)
+        own = endpoint.url(*TCP_SCHEMES, *HTTP_SCHEMES)
+        if own is not None:
+            return self.route(own)
+        for url in endpoint.urls:
+            try:
+                return self.route(url)
+            except ValueError:
+                continue  # nobody here has that scheme; another URL may do
+        return None
 
     async def probe(self, endpoint: Endpoint) -> bool:
         """Returns whether an instance answers, over the connections that calls use too.
@@ -93,5 +130,27 @@ class Transports:
         Args:
             wait: how long calls under way may still take.
         """
-        await self.tcp.aclose(wait)
-        await self.http.aclose(wait)
+        others = (each.aclose(wait) for each in self._others.values())
+        await asyncio.gather(self.tcp.aclose(wait), self.http.aclose(wait), *others)
+
+
+class OtherRoute:
+    """The way to one instance by the transport of an installed package.
+
+    Attributes:
+        endpoint: its URL.
+        transport: of the package.
+    """
+
+    def __init__(self, transport: OtherTransport, endpoint: str) -> None:
+        self.endpoint = endpoint
+        self.transport = transport
+
+    @property
+    def is_available(self) -> bool:
+        """As the transport says; one that does not say is."""
+        return bool(getattr(self.transport, "is_available", True))
+
+    async def invoke(self, call: Invocation) -> Any:
+        """Makes the call."""
+        return await self.transport.invoke(call)

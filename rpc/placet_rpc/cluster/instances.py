@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from typing import Protocol
+from weakref import WeakSet
 
 from placet_rpc.balancing.balancer import Balancer
 from placet_rpc.balancing.candidates import Candidates
@@ -73,7 +74,7 @@ class Instances:
         self._members: dict[str, Member] = {}
         self._snapshot: Snapshot | None = None
         self._taking: Snapshot | None = None
-        self._balancers: list[Balancer] = []
+        self._balancers: WeakSet[Balancer] = WeakSet()
 
     @property
     def is_known(self) -> bool:
@@ -86,7 +87,7 @@ class Instances:
 
     def serve(self, balancer: Balancer) -> None:
         """Prepares a balancer for each snapshot from now on."""
-        self._balancers.append(balancer)
+        self._balancers.add(balancer)
         self._prepare(balancer)
 
     def current(self) -> Candidates:
@@ -143,7 +144,7 @@ class Instances:
         self.candidates = Candidates(list(members.values()))
         self.local = self._in_zone(self.candidates.members)
         self.ejection.keep(set(self.candidates.members))
-        for balancer in self._balancers:
+        for balancer in tuple(self._balancers):
             self._prepare(balancer)
 
     def _join(self, endpoint: Endpoint) -> Member | None:

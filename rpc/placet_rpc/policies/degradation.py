@@ -109,22 +109,35 @@ Degraded = Callable[[Invocation, RpcError | None], None]
 """An observer: the call, and the error that it had; None if it was not made."""
 
 
+class DegradedCounts:
+    """How often a method was answered by a substitute.
+
+    Attributes:
+        forced: calls that were not made.
+        failed: calls that failed.
+    """
+
+    __slots__ = ("failed", "forced")
+
+    def __init__(self) -> None:
+        self.forced = 0
+        self.failed = 0
+
+
 class Degradation:
     """Answers calls of one method by a substitute; a `ClientFilter`.
 
     Args:
         substitute: what is answered.
+        counts: where it is counted.
         observer: told of each degraded call.
-
-    Attributes:
-        forced: calls that were not made.
-        failed: calls that failed and were answered by the substitute.
     """
 
-    def __init__(self, substitute: Substitute, observer: Degraded | None = None) -> None:
+    def __init__(
+        self, substitute: Substitute, counts: DegradedCounts | None = None, observer: Degraded | None = None
+    ) -> None:
         self.substitute = substitute
-        self.forced = 0
-        self.failed = 0
+        self.counts = counts or DegradedCounts()
         self._observer = observer
 
     async def invoke(self, call: Invocation, proceed: Proceed) -> Any:
@@ -135,9 +148,9 @@ class Degradation:
                 return await proceed(call)
             except RpcError as raised:
                 error = raised
-            self.failed += 1
+            self.counts.failed += 1
         else:
-            self.forced += 1
+            self.counts.forced += 1
         if self._observer is not None:
             self._observer(call, error)
         return await self.substitute.answer(call)

@@ -36,7 +36,7 @@ class Instance(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def named(self) -> Endpoint:
         """Returns it as an endpoint."""
-        return self.endpoint(self.instance_id or _id_of(self.urls[0] if self.urls else ""))
+        return self.endpoint(self.instance_id or instance_id_of(self.urls[0] if self.urls else ""))
 
 
 _decode = msgspec.json.Decoder(dict[str, list[Instance]]).decode
@@ -116,7 +116,12 @@ def _sorted(instances: list[Instance]) -> tuple[Endpoint, ...]:
     return tuple(endpoints[instance_id] for instance_id in sorted(endpoints))
 
 
-def _id_of(url: str) -> str:
+def instance_id_of(url: str) -> str:
+    """Returns an instance's id made from its address, for those that have none of their own.
+
+    Raises:
+        ValueError: it is no address.
+    """
     scheme, separator, address = url.partition("://")
     if not scheme or not separator or not address:
         raise ValueError(f"{url!r} is no address of an instance: write tcp://host:port or http://host:port/path")

@@ -55,7 +55,7 @@ async def test_a_package_brings_a_transport(offered):
     """A scheme that no built-in transport has is looked up, used and closed."""
     async with Client("echo://there", app="order") as client:
         assert await client.reference(Words).say("hello") == "echo://there: hello, order"
-    assert client.invoker.closed
+    assert client.transports._others["echo://there"].closed
 
 
 @pytest.mark.parametrize(

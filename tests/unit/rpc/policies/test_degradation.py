@@ -26,13 +26,13 @@ async def reject(_call):
 async def test_a_failed_call_is_answered_by_the_substitute(substitute, make_call):
     """An answer passes, an exception of the contract is one; a failure is replaced, counted and shown."""
     seen = []
-    degradation = Degradation(substitute, lambda call, error: seen.append((call.method.name, type(error))))
+    degradation = Degradation(substitute, None, lambda call, error: seen.append((call.method.name, type(error))))
     assert await degradation.invoke(make_call(), answer) == 7
     with pytest.raises(Closed):
         await degradation.invoke(make_call(), reject)
     expected = {Null: None, Value: 3, Call: 2}[type(substitute)]
     assert await degradation.invoke(make_call(), fail) == expected
-    assert (degradation.failed, degradation.forced, seen) == (1, 0, [("peek", ConnectFailed)])
+    assert (degradation.counts.failed, degradation.counts.forced, seen) == (1, 0, [("peek", ConnectFailed)])
 
 
 @pytest.mark.parametrize(
@@ -41,9 +41,9 @@ async def test_a_failed_call_is_answered_by_the_substitute(substitute, make_call
 async def test_a_forced_substitute_never_calls(substitute, make_call):
     """Not even what would work."""
     seen = []
-    degradation = Degradation(substitute, lambda _call, error: seen.append(error))
+    degradation = Degradation(substitute, None, lambda _call, error: seen.append(error))
     assert await degradation.invoke(make_call(), answer) is None
-    assert (degradation.failed, degradation.forced, seen) == (0, 1, [None])
+    assert (degradation.counts.failed, degradation.counts.forced, seen) == (0, 1, [None])
 
 
 async def test_an_exception_can_stand_in(make_call):
