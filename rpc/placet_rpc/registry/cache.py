@@ -139,7 +139,10 @@ class RegistryCache:
     async def _load(self) -> None:
         if self._file is None:
             return
-        self._saved = await asyncio.to_thread(self._file.load)
+        try:
+            self._saved = await asyncio.to_thread(self._file.load)
+        except OSError as error:
+            _log.warning("the registry cache can't be read, so this start needs the registry: %s", error)
         self._changed.clear()
         self._spawn(self._keep_saved())
 

@@ -5,6 +5,7 @@ object only if something has changed, so whatever a balancer computes from it ma
 """
 
 import asyncio
+import logging
 from contextlib import suppress
 from datetime import timedelta
 from urllib.parse import urlsplit
@@ -19,6 +20,8 @@ from placet_rpc.registry.opening import open_registry
 from placet_rpc.registry.registry import Registry
 from placet_rpc.registry.settings import CacheSettings
 from placet_rpc.registry.snapshot import Snapshot
+
+_log = logging.getLogger("placet_rpc.registry")
 
 SUSPECT_SHARE = 0.5
 """Of its weight that is left to an instance which the registry does not list and which still answers."""
@@ -86,7 +89,14 @@ class Directory:
         task = self._following.get(service)
         if task is None:
             task = self._following[service] = asyncio.create_task(self._cache.follow(service))
+            task.add_done_callback(lambda done: self._note_followed(service, done))
         return task
+
+    def _note_followed(self, service: str, task: asyncio.Task[Follower]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            _log.warning("%s is not followed: %s", service, error)
+            del self._following[service]
 
     async def _first_word(self, service: str) -> None:
         follower = await asyncio.shield(self._follow(service))

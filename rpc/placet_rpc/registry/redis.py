@@ -235,7 +235,6 @@ def open_redis(url: str, context: RegistryContext) -> RedisRegistry:
         socket_timeout=seconds,
         socket_connect_timeout=seconds,
         retry=Retry(NoBackoff(), 0),
-        client_name="placet",
         **tls,
     )
     return RedisRegistry(

@@ -201,3 +201,18 @@ async def test_a_folder_that_can_not_be_written_costs_the_file_only(tmp_path, re
     await cache.aclose()
     assert cache.save_failures == 1
     assert "can't be saved" in caplog.text
+
+
+async def test_files_that_can_not_be_read_cost_the_start_only(tmp_path, registry, clock, caplog, monkeypatch):
+    """A disk that fails at the start leaves a client that asks its registry."""
+
+    def broken(_file):
+        raise OSError("input/output error")
+
+    monkeypatch.setattr(CacheFile, "load", broken)
+    registry.say("ab")
+    cache = make_cache(tmp_path, registry, clock)
+    await (await cache.follow("stock/1")).known.wait()
+    assert shown(cache.snapshot("stock/1")) == "ab"
+    assert "can't be read" in caplog.text
+    await cache.aclose()

@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from unit.rpc.registry.conftest import shown
 
 
@@ -59,3 +61,15 @@ async def test_closing_ends_all(directory, registry):
     await directory.aclose()
     assert registry.closed
     assert shown(await waiting) == ""
+
+
+async def test_one_service_too_many_is_said_to_who_asks(directory, monkeypatch, caplog):
+    """The limit of followed services is an error of the call that passes it, and of no other."""
+    monkeypatch.setattr("placet_rpc.registry.cache.SERVICES_MAX", 1)
+    await directory.ready("stock/1", 3)
+    with pytest.raises(ValueError, match="1 services at most"):
+        await directory.ready("price/1", 3)
+    assert directory.snapshot("price/1").endpoints == ()
+    await asyncio.sleep(1)
+    assert "price/1 is not followed" in caplog.text
+    assert directory.snapshot("stock/1").revision == 1
