@@ -70,7 +70,7 @@ def classify(operation: Operation, status: int, body: bytes) -> Verdict:
 def _classify_conflict(operation: Operation, body: bytes) -> Verdict:
     try:
         said = _decode_problem(body)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):  # as msgspec tells of bytes that are no JSON
         return Verdict(Outcome.UNKNOWN, detail="HTTP 409 without a problem body")
     slug = problems.slug_of(said.type)
     detail = said.detail or said.title
