@@ -135,6 +135,8 @@ class BranchWork:
             row = rows_in(connection).read(connection, self._claim())
         except DBAPIError:
             row = None
+        if row is None and self._swallowed.first is not None and is_contention(self._swallowed.first):
+            raise self._swallowed.first
         if row is None:
             raise RuntimeError(
                 f"the handler of {self.call.key} caught a database error that has ended its transaction: let it raise, "
