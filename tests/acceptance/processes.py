@@ -111,6 +111,11 @@ class Process:
         assert self._process is not None
         self._process.send_signal(number)
 
+    def freeze(self) -> None:
+        """Stop it in its tracks, with its connections open: what is sent to it from now on gets no answer."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
     def kill(self) -> None:
         """End it as a power cut does: it can write nothing more."""
         assert self._process is not None

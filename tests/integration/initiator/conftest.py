@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pytest
 
 from acceptance.processes import Process, Server, ask, free_port, until
-from placet import Client
+from placet import Client, Settings
 
 from .proxy import Proxy
 
@@ -79,6 +79,11 @@ def own_system(tmp_path) -> Iterator[Callable[[str], System]]:
         yield lambda database_url: start(database_url, tmp_path, stack)
 
 
+def over_http(url: str) -> Settings:
+    """Returns settings by which every call passes the proxy, which knows no other transport."""
+    return Settings(url=url, transport="http")
+
+
 @pytest.fixture
 async def proxy(system) -> AsyncIterator[Proxy]:
     """A proxy in front of the shared coordinator."""
@@ -89,7 +94,7 @@ async def proxy(system) -> AsyncIterator[Proxy]:
 @pytest.fixture
 async def placet(proxy) -> AsyncIterator[Client]:
     """The SDK, by way of the proxy."""
-    async with Client(proxy.url) as client:
+    async with Client(settings=over_http(proxy.url)) as client:
         yield client
 
 

@@ -10,6 +10,7 @@ import pytest
 from acceptance.processes import until
 from placet import Client, OutcomeUnknown, SyncClient
 
+from .conftest import over_http
 from .proxy import Fate, Proxy
 
 
@@ -23,7 +24,7 @@ async def test_commit_outlives_the_coordinators_death(own_system, sqlite_url, or
         await asyncio.to_thread(system.server.kill)
         restarts.append(asyncio.create_task(asyncio.to_thread(system.server.run)))
 
-    async with Proxy(system.server.url) as proxy, Client(proxy.url) as placet:
+    async with Proxy(system.server.url) as proxy, Client(settings=over_http(proxy.url)) as placet:
         proxy.before_loss = kill_and_start_again
         proxy.lose("/commit", fate, times=1)
         async with placet.tcc("order", timeout=60) as tx:
@@ -35,10 +36,32 @@ async def test_commit_outlives_the_coordinators_death(own_system, sqlite_url, or
     assert await system.north.entries(order) == await system.south.entries(order) == ["confirmed"]
 
 
+async def test_commit_over_tcp_outlives_the_coordinators_death(own_system, sqlite_url, order):
+    """Frozen as the commit goes out, then killed and started again: the multiplexed connection is no other case."""
+    system = await asyncio.to_thread(own_system, sqlite_url)
+    async with Client(system.server.url) as placet:
+        async with placet.tcc("before") as tx:
+            await tx.call("north/hold", {"order": f"{order}-before"})
+        await asyncio.gather(*placet.coordinator._ways._looks)
+        assert placet.coordinator._ways.tcp_url_of(system.server.url) is not None
+        async with placet.tcc("order", timeout=60) as tx:
+            await tx.call("north/hold", {"order": order})
+            system.server.freeze()
+            restarting = asyncio.create_task(asyncio.to_thread(restart, system.server))
+        await restarting
+        assert (await placet.wait(tx.gid)).status == "committed"
+    assert await system.north.entries(order) == ["confirmed"]
+
+
+def restart(server):
+    server.kill()
+    server.run()
+
+
 async def test_unknown_outcome_is_told_once_the_coordinator_is_back(own_system, sqlite_url, order):
     """The block gives up before the restart: `wait` then says what the dead coordinator had decided."""
     system = await asyncio.to_thread(own_system, sqlite_url)
-    async with Proxy(system.server.url) as proxy, Client(proxy.url) as placet:
+    async with Proxy(system.server.url) as proxy, Client(settings=over_http(proxy.url)) as placet:
         proxy.before_loss = lambda: asyncio.to_thread(system.server.kill)
         proxy.lose("/commit", Fate.ANSWER_LOST, times=1)
         with pytest.raises(OutcomeUnknown) as caught:

@@ -9,6 +9,7 @@ from acceptance.participant import Participant
 from acceptance.processes import Server
 from placet import Client
 
+from .conftest import over_http
 from .proxy import Proxy
 
 
@@ -42,7 +43,7 @@ async def order(placet, participant, *, in_between=None):
 async def test_commit_goes_to_the_node_that_began_and_to_another_when_that_is_dead(nodes, participant):
     """Known to answer, the node is asked directly; killed in between, it is left for the balancer's choice."""
     first, second = nodes
-    async with Proxy(second.url) as balancer, Client(balancer.url) as placet:
+    async with Proxy(second.url) as balancer, Client(settings=over_http(balancer.url)) as placet:
         await order(placet, participant)
         await placet.coordinator._addresses._look
         asked = balancer.seen("/commit")
