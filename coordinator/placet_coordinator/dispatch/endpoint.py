@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from functools import lru_cache
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -134,5 +135,6 @@ def _keep(kept: dict[_Key, Endpoint], key: _Key, endpoint: Endpoint) -> None:
     kept[key] = endpoint
 
 
+@lru_cache(maxsize=ENDPOINTS_MAX)
 def _authority(url: str) -> str:
     return urlsplit(url).netloc

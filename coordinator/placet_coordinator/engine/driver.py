@@ -246,7 +246,9 @@ class Driver:
         if write.calls:
             self._call(held, write.calls)
         due_at_ms = transaction.next_due_at_ms
-        if due_at_ms is not None and due_at_ms > self._clock.now_ms() + self._limits.horizon_ms and held.is_idle:
+        if due_at_ms is None or due_at_ms <= transaction.created_at_ms + self._limits.horizon_ms:
+            return  # the clock need not be asked: now is not before the begin
+        if due_at_ms > self._clock.now_ms() + self._limits.horizon_ms and held.is_idle:
             self._drop(held)
             held.dead = True
 

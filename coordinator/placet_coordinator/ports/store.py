@@ -57,8 +57,8 @@ class TransactionStore(Protocol):
 
         Claimed are rows whose owner holds no live lease (no `node` row with that boot id and `lease_until_ms` > now),
         and rows of whichever other owner that were due before `overdue_before_ms`. One autocommit update that passes
-        locked rows over (SKIP LOCKED); it adds 1 to each version and stamps `written_by`, so older writers miss. Rows of
-        a newer format are left alone.
+        locked rows over (SKIP LOCKED); it adds 1 to each version and stamps `written_by`, so older writers miss. Rows
+        of a newer format are left alone.
         """
 
     async def due(self, owner: str, before_ms: int, limit: int) -> list[Row]:
@@ -87,7 +87,7 @@ class NodeStore(Protocol):
         """
 
     async def renew(self, node_id: str, boot_id: str, lease_ms: int) -> int | None:
-        """Prolong the lease if it is still ours and unexpired; return the database's now in ms, or None: it was lost."""
+        """Prolong the lease if it is ours and unexpired; return the database's now in ms, or None: it was lost."""
 
     async def release(self, node_id: str, boot_id: str) -> None:
         """End the lease at once, so that others take over without waiting."""
@@ -103,7 +103,7 @@ class ServiceStore(Protocol):
     """Announced instances of services."""
 
     async def announce(self, instance: InstanceRow) -> None:
-        """Insert or replace the instance; `lease_until_ms` was computed from the database's clock. Durable on return."""
+        """Insert or replace the instance; `lease_until_ms` is by the database's clock. Durable on return."""
 
     async def withdraw(self, service: str, instance_id: str) -> None:
         """Delete the instance, if it is there."""

@@ -99,7 +99,8 @@ def count_open() -> sa.Select[Any]:
 def count_due(now_ms: int) -> sa.Select[Any]:
     """Count the open rows that are due, with the first of them; the index of open rows serves."""
     due_at_ms = global_transaction.c.next_due_at_ms
-    return sa.select(sa.func.count(), sa.func.min(due_at_ms)).where(due_at_ms <= now_ms)
+    figures: tuple[sa.ColumnElement[Any], ...] = (sa.func.min(due_at_ms), sa.func.count())
+    return sa.select(*figures).where(due_at_ms <= now_ms)
 
 
 def count_attention() -> sa.Select[Any]:

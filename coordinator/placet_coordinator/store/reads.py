@@ -60,7 +60,7 @@ class Reads(ABC):
 
     async def count_due(self, now_ms: int) -> tuple[int, int | None]:
         """Count the open rows that are due."""
-        ((count, first_at_ms),) = await self._select(queries.count_due(now_ms))
+        ((first_at_ms, count),) = await self._select(queries.count_due(now_ms))
         return count, first_at_ms
 
     async def nodes(self) -> list[NodeRow]:
