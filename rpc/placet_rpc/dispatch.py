@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import msgspec
+
 from placet_rpc.codecs.codec import Codec
 from placet_rpc.context import CURRENT, CallContext
 from placet_rpc.contract import MethodSpec, ServiceSpec
@@ -99,7 +101,11 @@ class Operation:
             return _encoded(
                 codec, AT_LIMIT, Raised(detail="all threads of this server are busy, and enough calls wait")
             )
-        token = CURRENT.set(call.context)
+        context = call.context
+        if self.method.options.detached:
+            # It goes on when its caller's time is up, so that time does not bound the calls that it makes either.
+            context = msgspec.structs.replace(context, deadline_at=None)
+        token = CURRENT.set(context)
         try:
             result = await self._run(arguments)
             return Answer(OK, coding.encode_result(result))

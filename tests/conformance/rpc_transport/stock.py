@@ -67,6 +67,11 @@ class Stock(Protocol):
 
     async def nested(self) -> int | None: ...
 
+    async def relay(self) -> dict[str, str | int | None]: ...
+
+    @method(detached=True)
+    async def nested_detached(self) -> int | None: ...
+
     async def where(self) -> str: ...
 
 
@@ -139,6 +144,12 @@ class StockInMemory:
 
     async def nested(self) -> int | None:
         return (await self.inner.circumstances())["left_ms"]
+
+    async def nested_detached(self) -> int | None:
+        return await self.nested()
+
+    async def relay(self) -> dict[str, str | int | None]:
+        return await self.inner.circumstances()
 
     def where(self) -> str:
         assert current_call() is not None  # the context follows into the thread

@@ -95,6 +95,21 @@ async def test_a_nested_call_has_less_time_than_its_caller(stock, implementation
         assert 0 < await stock.nested() <= 895
 
 
+async def test_calls_within_a_detached_method_have_their_own_time(stock, implementation):
+    """It goes on without its caller, and so must what it calls."""
+    implementation.inner = stock
+    with call_options(timeout=timedelta(milliseconds=900)):
+        assert 2000 < await stock.nested_detached() <= 3000
+
+
+async def test_options_of_a_call_stay_with_it(stock, implementation):
+    """What the method calls in turn is a call of its own, with another key and no idempotency key."""
+    implementation.inner = stock
+    with call_options(key="k-1", idempotency_key="i-1"):
+        seen = await stock.relay()
+    assert (seen["key"], seen["id"]) == ("", "")
+
+
 async def test_plain_implementations_run_in_bounded_threads(stock, implementation):
     """A plain def runs outside of the loop; beyond the pool and its queue calls are refused, not executed."""
     assert (await stock.where()).startswith("placet-rpc")
