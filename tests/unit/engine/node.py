@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -16,7 +17,7 @@ from placet_coordinator.engine.ownership import Ownership
 from placet_coordinator.engine.recovery import Recovery, RecoveryLimits
 from placet_coordinator.engine.waiting import EndWatch
 from placet_coordinator.ports.rows import Entry, Row
-from placet_coordinator.ports.store import Store
+from placet_coordinator.ports.store import Store, StoreError
 from unit.engine.script import Script
 
 LOOK_S = 0.002
@@ -206,7 +207,8 @@ class Node:
         self.driver.journal.stop()
         await journal
         self.driver.stop()
-        await self.ownership.release()
+        with suppress(StoreError):  # the lease ends by itself
+            await self.ownership.release()
 
     async def die(self) -> None:
         """Stop dead: nothing more is written, answered, called or released."""
