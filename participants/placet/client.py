@@ -48,7 +48,7 @@ class Client:
     """
 
     def __init__(self, url: str | None = None, *, token: str | None = None, settings: Settings | None = None) -> None:
-        settings = settings or Settings()
+        self._settings = settings = settings or Settings()
         if token is None and settings.token is not None:
             token = settings.token.get_secret_value()
         self._url = url or settings.url
@@ -63,7 +63,7 @@ class Client:
         """The twin for threads without an event loop, with connections of its own; closed with this client."""
         from placet.sync import SyncClient  # noqa: PLC0415 - the twin imports this module
 
-        return SyncClient(self._url, token=self._token)
+        return SyncClient(self._url, token=self._token, settings=self._settings)
 
     async def __aenter__(self) -> Self:
         return self

@@ -1,6 +1,7 @@
 """The sync twins, from real threads: the same transactions, errors and rules as on the event loop."""
 
 import asyncio
+import contextlib
 import signal
 import sys
 import threading
@@ -9,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from placet.errors import Aborted, OutcomeUnknown, Rejected
+from placet.client import Client
+from placet.errors import Aborted, BranchOutcomeUnknown, CommitRefused, OutcomeUnknown, Rejected
+from placet.settings import Settings
 from placet.sync import SyncClient
 
 from .conftest import HUNG, LOST, Answer, done, paths, problem, transaction
@@ -179,6 +182,22 @@ async def test_closing_ends_the_thread_and_a_later_call_starts_another(coordinat
 
     await asyncio.to_thread(use_and_close)
     assert len(coordinator.sent("/commit")) == 2
+
+
+async def test_twin_keeps_the_settings_of_its_client(coordinator):
+    """What was set for the one, such as the transport, holds for the other."""
+    coordinator.on("GET /healthz", problem(503, "unavailable"))
+
+    def order(sync):
+        with sync.tcc("order") as tx, contextlib.suppress(BranchOutcomeUnknown):
+            tx.call("http://127.0.0.1:1/hold")
+
+    settings = Settings(url=coordinator.url, token="secret", transport="http")
+    async with Client(settings=settings) as placet:
+        with pytest.raises(CommitRefused):
+            await asyncio.to_thread(order, placet.sync)
+    assert coordinator.sent("/healthz") == []
+    assert coordinator.requests[0].headers["authorization"] == "Bearer secret"
 
 
 async def test_unused_client_starts_no_thread(coordinator):
