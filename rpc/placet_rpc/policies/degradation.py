@@ -52,9 +52,8 @@ class Value:
         try:
             coding.decode_result(coding.encode_result(self.value))
         except (TypeError, ValueError) as error:
-            raise TypeError(
-                f"{method.name} can't be degraded to {self.value!r}, its result is another: {error}"
-            ) from None
+            message = f"{method.name} can't be degraded to {self.value!r}, its result is another ({error})"
+            raise TypeError(f"{message}: set degrade for the methods that it suits") from None
 
     async def answer(self, _call: Invocation) -> Any:
         """Returns the value."""

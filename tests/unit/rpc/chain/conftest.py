@@ -1,0 +1,56 @@
+"""Clients in virtual time, whose instances do what a test says."""
+
+import pytest
+
+from placet_rpc.chain import Chains
+from placet_rpc.client import Client
+from placet_rpc.filters import Seams
+from placet_rpc.policies.ejection import EjectionLimits
+from placet_rpc.settings import Settings
+from unit.rpc.cluster.network import Network
+from virtual_time import VirtualClock, VirtualLoop
+
+
+def pytest_asyncio_loop_factories(config, item):
+    """No test here waits for real."""
+    return {"virtual": VirtualLoop}
+
+
+@pytest.fixture
+def clock() -> VirtualClock:
+    """The virtual loop's time."""
+    return VirtualClock()
+
+
+@pytest.fixture
+async def network(clock):
+    """Three instances m0, m1, m2."""
+    network = Network(clock)
+    yield network
+    await network.queue.aclose()
+
+
+@pytest.fixture
+async def make_client(network):
+    """Makes clients whose calls go to these instances, and not into a network."""
+    clients = []
+
+    def make(*, settings=None, seams=None, degraded=None, timeout=None):
+        client = Client("tcp://127.0.0.1:1", app="order", clock=network.clock, chance=network.chance)
+        client.chains = Chains(
+            network,
+            network.connect,
+            clock=network.clock,
+            chance=network.chance,
+            failback=network.queue,
+            seams=seams or Seams(),
+            settings=settings or Settings(),
+            ejection=EjectionLimits(),
+            degraded=degraded,
+        )
+        clients.append(client)
+        return client
+
+    yield make
+    for client in clients:
+        await client.aclose()
