@@ -13,6 +13,7 @@ class Proxy:
     Attributes:
         loses_answers: what the server says from now on is dropped.
         loses_requests: what the client says from now on is dropped.
+        answers_flow: while it is not set, nothing of what the server says is taken from it.
         refuses: new connections are closed at once.
         rewrites: what the client says is passed on as this makes it.
     """
@@ -24,6 +25,8 @@ class Proxy:
         self._server: asyncio.Server | None = None
         self.loses_answers = self.loses_requests = self.refuses = False
         self.rewrites: Callable[[bytes], bytes] | None = None
+        self.answers_flow = asyncio.Event()
+        self.answers_flow.set()
         self.got_request = asyncio.Event()
         """Set when a request was dropped."""
 
@@ -55,6 +58,7 @@ class Proxy:
         for writer in self._writers:
             writer.transport.abort()
         self.loses_answers = self.loses_requests = False
+        self.answers_flow.set()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.refuses:
@@ -69,6 +73,8 @@ class Proxy:
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_answer: bool) -> None:
         with suppress(OSError):
             while data := await reader.read(65_536):
+                if is_answer:
+                    await self.answers_flow.wait()
                 if is_answer and self.loses_answers:
                     continue
                 if not is_answer and self.loses_requests:

@@ -128,3 +128,45 @@ async def test_cancelled_write_leaves_the_store_usable(server_url: str, open_sto
             await writing
         proxy.loses_requests = False
         assert await store.write([insert(a_row("g1", written_by="late")), insert(a_row("g4"))]) == {1: None}
+
+
+@pytest.mark.parametrize("what", ["decide", "claim"])
+async def test_node_that_stops_before_it_reads_its_answer_locks_nobody_out(
+    server_url: str, open_store: OpenStore, what: str
+):
+    """The server finishes alone even if the answer is larger than what fits on the way to a stopped process."""
+    direct = await open_store(server_url)
+    gids = [f"g{n:03}" for n in range(100)]
+    large = '{"x":"' + "x" * 100_000 + '"}'
+    for start in range(0, len(gids), 10):
+        await direct.write([insert(a_row(gid, owner="dead", plan=large)) for gid in gids[start : start + 10]])
+    now_ms = await direct.ping()
+    async with Proxy(server_url) as proxy:
+        store = await open_store(proxy.url)
+        for gid in ("warm0", "warm1"):  # what the store prepares at first use is prepared now
+            await store.write([insert(a_row(gid, owner="dead", next_due_at_ms=1))])
+            await store.write([decide(gid)])
+            await store.claim_lapsed("boot-b", now_ms, 0, 1)
+
+        def stopped(request: bytes) -> bytes:
+            """Stop when the changing statement goes out: PostgreSQL's first, by its name, MariaDB's by its text."""
+            if server_url.startswith("postgres") or b"update" in request:
+                proxy.answers_flow.clear()
+            return request
+
+        proxy.rewrites = stopped
+        if what == "decide":
+            working = asyncio.create_task(store.write([decide(gid, written_by=f"ours:{gid}") for gid in gids]))
+        else:
+            working = asyncio.create_task(store.claim_lapsed("boot-c", now_ms, 0, 1_000))
+        async with asyncio.timeout(SEEN_WITHIN_S):
+            while {row.owner for row in await direct.load_many(gids)} & {"dead", "boot-b"}:  # noqa: ASYNC110 - the server's
+                await asyncio.sleep(0.01)
+        assert not working.done()
+        proxy.rewrites = None
+        proxy.answers_flow.set()
+        found = await working
+        rows = found.values() if isinstance(found, dict) else found
+        told = {row.gid: row for row in rows if row is not None}
+        stored = {row.gid: row for row in await direct.load_many(gids)}
+        assert {gid: told[gid] for gid in gids} == stored

@@ -2,6 +2,9 @@
 
 The rows go out as one array of the table's own row type: of the ways to send them this costs the client least (2 µs a
 row at batches of 100, against 5 µs for an array each column) and the server, too.
+
+The server commits once it has handed its answer to the network. What a stopped process does not read must fit there,
+or its rows stay locked: documents of decided rows are in the answer only if they are small together.
 """
 # ruff: noqa: S608 - statements are made of this file's own names
 
@@ -18,9 +21,16 @@ from placet_coordinator.ports.rows import AttemptRow, Entry, EntryKind, Row
 from placet_coordinator.store import queries
 
 COLUMNS: Final = Row.__struct_fields__
+DOCUMENTS: Final = ("plan", "progress")
 DECIDED: Final = ("status", "reason", "reason_text", "owner", "written_by", "next_due_at_ms")
+ANSWER_BYTES_MAX: Final = 49_152
+"""Documents in an answer; Linux takes 64 KiB for a receiver that reads nothing (tcp(7), tcp_rmem), and more to send."""
 _ATTEMPT_COLUMNS: Final = AttemptRow.__struct_fields__
 _ATTEMPT_TYPES: Final = {"attempt": "int", "started_at_ms": "bigint", "duration_ms": "bigint"}
+_SIZE: Final = (
+    f"select coalesce(sum({' + '.join(f'octet_length({name}::text)' for name in DOCUMENTS)}), 0) "
+    f"<= {ANSWER_BYTES_MAX} as fits from decided"
+)
 _PLAN: Final = COLUMNS.index("plan")
 
 Values = tuple[Any, ...]
@@ -70,13 +80,16 @@ def compose(batch: Sequence[Entry], columns: tuple[str, ...]) -> tuple[str, list
 
 
 def hits(batch: Sequence[Entry], rows: Sequence[Any]) -> dict[int, Row | None]:
-    """Return what the store port's `write` returns, from the statement's rows: a gid, and the row if decided."""
+    """Return what the store port's `write` returns, from the statement's rows: a gid, and the row if decided.
+
+    If the decided rows were too large for the answer, their documents are empty, and have to be read.
+    """
     hit = {values[0]: values for values in rows}
     found: dict[int, Row | None] = {}
     for position, entry in enumerate(batch):
         values = hit.get(entry.row.gid)
         if values is not None:
-            found[position] = queries.to_row(values[1:]) if entry.kind is EntryKind.DECIDE else None
+            found[position] = _decided_row(values[1:]) if entry.kind is EntryKind.DECIDE else None
     return found
 
 
@@ -98,7 +111,9 @@ def statement(kinds: Kinds) -> str:
         after += 1
     if kinds.decides:
         parts.append(f"decided as ({_decide(number['decided'])})")
-        answers.append(f"select gid, {', '.join(COLUMNS)} from decided")
+        parts.append(f"size as ({_SIZE})")
+        columns = [f"case when fits then {name} end" if name in DOCUMENTS else name for name in COLUMNS]
+        answers.append(f"select gid, {', '.join(columns)} from decided, size")
     if kinds.attempts:
         parts.append(f"noted as ({_note(after, given)})")
     return f"with {', '.join(parts)} {' union all '.join(answers)}"
@@ -150,6 +165,12 @@ def _updated(entry: Entry) -> Values:
     """Return the values of an update, the plan only if it changes: what stays is not sent."""
     values = astuple(entry.row)
     return values if entry.plan_changed else (*values[:_PLAN], None, *values[_PLAN + 1 :])
+
+
+def _decided_row(values: Sequence[Any]) -> Row:
+    row = Row(*values)
+    row.plan, row.progress = row.plan or "", row.progress or ""
+    return row
 
 
 def _decided(row: Row) -> Values:

@@ -11,10 +11,11 @@ from sqlalchemy.dialects.postgresql.asyncpg import dialect
 
 from placet_coordinator.core.transaction import FORMAT
 from placet_coordinator.ports.rows import Entry, InstanceRow, Row
+from placet_coordinator.ports.store import StoreError, StoreUnavailable
 from placet_coordinator.store import queries
 from placet_coordinator.store.counters import Counters
 from placet_coordinator.store.postgres import batch as batches
-from placet_coordinator.store.postgres.session import Sessions, dsn_of
+from placet_coordinator.store.postgres.session import Session, Sessions, dsn_of
 from placet_coordinator.store.reads import Reads
 from placet_coordinator.store.schema import READ_REVISION, check_revision
 from placet_migrations import VERSION_TABLE
@@ -116,12 +117,12 @@ class PostgresStore(Reads):
             await session.connect()
             statement, arguments = batches.compose(batch, session.columns)
             rows = await session.run(statement, arguments)
+            self._counters.commits += 1
+            self._counters.entries += len(batch)
+            self._counters.batches += 1
+            return await _with_documents(session, batches.hits(batch, rows))
         finally:
             sessions.give_back(session)
-        self._counters.commits += 1
-        self._counters.entries += len(batch)
-        self._counters.batches += 1
-        return batches.hits(batch, rows)
 
     # --- transactions
 
@@ -134,15 +135,20 @@ class PostgresStore(Reads):
         self._claims += 1
         query = queries.lapsed(owner, now_ms, overdue_before_ms, FORMAT, limit).with_for_update(skip_locked=True)
         text, arguments = _compiled(query)
+        stamp = f"{owner}:c{self._claims}"
         claimed = f"${len(arguments) + 1}::text", f"${len(arguments) + 2}::text"
+        # The rows are read afterwards: who stops before it has read so large an answer would keep them locked.
         rows = await self._change(
             self._own,
             f"with lapsed as materialized ({text}) update global_transaction old set owner = {claimed[0]}, "
             f"written_by = {claimed[1]}, version = old.version + 1 from lapsed where old.gid = lapsed.gid "
-            f"returning {', '.join(f'old.{name}' for name in Row.__struct_fields__)}",
-            [*arguments, owner, f"{owner}:c{self._claims}"],
+            "returning old.gid",
+            [*arguments, owner, stamp],
         )
-        return [Row(*values) for values in rows]
+        if not rows:
+            return []
+        found = await self._own.run(_BY_GIDS, [[gid for (gid,) in rows]])
+        return [row for values in found if (row := Row(*values)).written_by == stamp]
 
     async def due(self, owner: str, before_ms: int, limit: int) -> list[Row]:
         """Return what is due, on a session that clients' lists can't keep busy."""
@@ -195,6 +201,25 @@ class PostgresStore(Reads):
     async def _change(self, sessions: Sessions, statement: str, arguments: Sequence[Any]) -> list[Any]:
         self._counters.commits += 1
         return await sessions.run(statement, arguments)
+
+
+async def _with_documents(session: Session, found: dict[int, Row | None]) -> dict[int, Row | None]:
+    """Read the decided rows that were too large for the statement's answer.
+
+    Raises:
+        StoreUnavailable: they can't be read, or were written again by now; the batch is written.
+    """
+    bare = {position: row for position, row in found.items() if row is not None and not row.plan}
+    if not bare:
+        return found
+    places = {row.written_by: position for position, row in bare.items()}
+    try:
+        rows = [Row(*values) for values in await session.run(_BY_GIDS, [[row.gid for row in bare.values()]])]
+    except StoreError as error:
+        raise StoreUnavailable(f"decided rows can't be read: {error}", wrote_nothing=False) from error
+    if {row.written_by for row in rows} != places.keys():
+        raise StoreUnavailable("decided rows were written again before they were read", wrote_nothing=False)
+    return found | {places[row.written_by]: row for row in rows}
 
 
 def _compiled(statement: sa.Select[Any] | sa.Delete) -> tuple[str, list[Any]]:
