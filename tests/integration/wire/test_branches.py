@@ -134,6 +134,7 @@ def test_ids_are_bytes(api, begin, register, gid):
         "http://127.0.0.1/x?a=1",
         "http://127.0.0.1/x#a",
         "http://127.0.0.1/x y",
+        "http://127.0.0.1:0/x",
         "http://127.0.0.1:65536/x",
         "http://example.org/x",
         "http://10.0.0.1/x",

@@ -77,6 +77,38 @@ def test_failed_attempts_are_shown(api, participant, gid):
     assert view["reason"] == "rejected"
 
 
+def test_timeline_tells_the_story(api, participant, gid, settled):
+    """Oldest first: begun, what failed, the decision, the end; only one transaction's own page has it."""
+    participant.hold("a/confirm")
+    branch = {"branch_id": "a", "target": f"{participant.url}/a"}
+    api.post("/v1/transactions", json={"pattern": "tcc", "gid": gid, "key": gid, "branches": [branch]})
+    api.post(f"/v1/transactions/{gid}/commit")
+    settled(gid, "committing", lambda view: view["attempts"])
+    participant.release()
+    view = settled(gid, "committed")
+    story = [entry["event"] for entry in view["timeline"]]
+    assert (story[0], story[-1]) == ("begun", "committed")
+    assert story.index("commit decided") < story.index("attempt 1")
+    times = [instant(entry["at"]) for entry in view["timeline"]]
+    assert times == sorted(times)
+    (listed,) = api.get("/v1/transactions", params={"key": gid}).json()["items"]
+    assert "timeline" not in listed
+
+
+def test_retry_makes_the_waiting_calls_now(api, participant, gid, settled):
+    """An operator's nudge: it decides nothing, and is refused where nothing waits any more."""
+    participant.hold("a/confirm")
+    branch = {"branch_id": "a", "target": f"{participant.url}/a", "retry": {"first_ms": 3_600_000, "cap_ms": 3_600_000}}
+    api.post("/v1/transactions", json={"pattern": "tcc", "gid": gid, "branches": [branch]})
+    api.post(f"/v1/transactions/{gid}/commit")
+    settled(gid, "committing", lambda view: view["next_attempt_at"] and view["attempts"])
+    participant.release()
+    assert api.post(f"/v1/transactions/{gid}/retry").json()["status"] in {"committing", "committed"}
+    settled(gid, "committed")
+    refused(api.post(f"/v1/transactions/{gid}/retry"), 409, "conflict")
+    refused(api.post(f"/v1/transactions/{gid}-never/retry"), 404, "not-found")
+
+
 def test_next_attempt_is_shown_while_a_branch_waits(api, tcc, gid, settled):
     """Nobody answers there: the transaction says when it tries again."""
     api.post("/v1/transactions", json=tcc)
@@ -180,3 +212,17 @@ def test_limits_of_a_page(api, listed, begun):
     assert (len(gids), cursor is None) == (50, False)
     gids, cursor = listed(limit=500)
     assert (len(gids), cursor) == (51, None)
+
+
+def test_page_of_large_plans_ends_early(api, gid, listed):
+    """Never more than some megabytes in one answer; the cursor goes on where it ended."""
+    gids = [f"{gid}-{number}" for number in range(11)]
+    for each in gids:
+        branch = {"branch_id": "a", "target": "stock/hold", "payload": "x" * 900_000}
+        body = {"pattern": "tcc", "gid": each, "key": gid, "branches": [branch]}
+        assert api.post("/v1/transactions", json=body).status_code == 201
+    first, cursor = listed()
+    rest, end = listed(cursor=cursor)
+    assert len(first) < 11
+    assert first + rest == gids[::-1]
+    assert end is None
