@@ -7,6 +7,8 @@ from placet_rpc.frames.hello import MAX_IN_FLIGHT, MAX_MESSAGE_BYTES, PING_INTER
 
 TICK_SECONDS = 0.02
 """How late a deadline or a call given up may be noticed."""
+SLOW_CONNECT_SECONDS = 0.25
+"""A connect that takes longer may be one to a machine that is gone: calls go elsewhere if they can."""
 WRITE_HIGH_WATER_BYTES = 1024 * 1024
 SIGNS_MISSED = 3
 """A peer that was not heard for so many ping intervals is dead."""

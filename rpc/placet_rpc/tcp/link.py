@@ -24,7 +24,7 @@ from placet_rpc.frames.decoder import HEADER_BYTES_MAX
 from placet_rpc.http.connect import Connector
 from placet_rpc.tcp.connection import Pending, TcpConnection
 from placet_rpc.tcp.counters import TcpCounters
-from placet_rpc.tcp.limits import SIGNS_MISSED, TICK_SECONDS, TcpLimits
+from placet_rpc.tcp.limits import SIGNS_MISSED, SLOW_CONNECT_SECONDS, TICK_SECONDS, TcpLimits
 from placet_rpc.transport import Completion
 
 
@@ -51,6 +51,7 @@ class TcpLink:
         self._connection: TcpConnection | None = None  # where new calls go
         self._connections: set[TcpConnection] = set()  # with those that only end what they have
         self._opening: asyncio.Task[None] | None = None
+        self._opening_since = 0.0
         self._failures = 0  # connects failed in a row
         self._retry_at = 0.0
         self._last_failure = ""
@@ -114,10 +115,19 @@ class TcpLink:
 
     @property
     def is_available(self) -> bool:
-        """False while the server drains, and while a failed connect keeps the next one from being tried."""
+        """False while the server drains, can't be reached, or lets a connect wait for long.
+
+        A server that could not be reached is tried again when its time has come, beside the calls and not by them:
+        whoever goes by this property has no call wait for a connect that may fail.
+        """
         if self._connection is not None:
             return not self._connection.draining
-        return self.loop.time() >= self._retry_at
+        now = self.loop.time()
+        if self._opening is not None:
+            return not self._failures and now - self._opening_since < SLOW_CONNECT_SECONDS
+        if self._failures and now >= self._retry_at:
+            self._open_soon()
+        return not self._failures
 
     def close(self) -> None:
         """Fails waiting calls; calls under way go on, then the connections close."""
@@ -206,6 +216,7 @@ class TcpLink:
 
     def _open_soon(self) -> None:
         if self._opening is None and not self._closed:
+            self._opening_since = self.loop.time()
             self._opening = self.loop.create_task(self._open())
             self._opening.add_done_callback(self._opened)
 

@@ -56,6 +56,22 @@ async def test_nobody_listens_is_not_sent_and_backs_off(serve_tcp, make_tcp_clie
     assert (await target.call(b"x", timeout_ms=5000)).body == b"x"
 
 
+async def test_an_endpoint_that_does_not_greet_is_soon_not_available(serve, make_tcp_client):
+    """One call may wait for it; whoever asks goes elsewhere, long before the connect has failed."""
+
+    async def say_nothing(peer):
+        await peer.gone()
+
+    server = await serve(say_nothing)
+    client = make_tcp_client()
+    target = client.target(f"tcp://127.0.0.1:{server.port}/echo")
+    call = target.call(b"", timeout_ms=20_000)
+    assert target.link.is_available
+    await until(lambda: not target.link.is_available)
+    assert not call.done()
+    call.cancel()
+
+
 async def test_a_connection_lost_during_a_call_is_unknown(hot, serve_tcp, tcp_client):
     """A server that dies with the request may have run it; the next call opens a new connection."""
     held = hot.hold("/held")
