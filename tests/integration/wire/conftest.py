@@ -3,6 +3,8 @@
 import threading
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -12,15 +14,21 @@ from acceptance.participant import Call, Participant
 from acceptance.processes import Server, until
 
 
+@contextmanager
+def serving(folder: Path, **settings: str) -> Iterator[Server]:
+    """Runs a server on a SQLite file of its own in the folder."""
+    server = Server(f"sqlite:///{folder / 'placet.db'}", folder, **settings)
+    try:
+        yield server.run()
+    finally:
+        server.stop()
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory) -> Iterator[Server]:
     """The server that all tests of the wire share; each uses gids and names of its own."""
-    folder = tmp_path_factory.mktemp("wire")
-    serving = Server(f"sqlite:///{folder / 'placet.db'}", folder)
-    try:
-        yield serving.run()
-    finally:
-        serving.stop()
+    with serving(tmp_path_factory.mktemp("wire")) as shared:
+        yield shared
 
 
 @pytest.fixture(scope="session")
@@ -39,8 +47,8 @@ def gid() -> str:
 @pytest.fixture
 def participant() -> Iterator[Participant]:
     """A participant without the SDK."""
-    with Participant() as serving:
-        yield serving
+    with Participant() as answering:
+        yield answering
 
 
 class Busy(Participant):
@@ -58,9 +66,9 @@ class Busy(Participant):
 @pytest.fixture
 def busy() -> Iterator[Busy]:
     """A participant whose calls stay open until the test lets them finish, or ends."""
-    with Busy() as serving:
-        yield serving
-        serving.finish.set()
+    with Busy() as answering:
+        yield answering
+        answering.finish.set()
 
 
 @pytest.fixture

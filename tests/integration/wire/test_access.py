@@ -8,7 +8,7 @@ import pytest
 
 from acceptance.processes import PLACET, Process, Server, free_port
 
-from .conftest import refused
+from .conftest import refused, serving
 
 TOKEN = "correct-horse-battery"
 
@@ -16,12 +16,9 @@ TOKEN = "correct-horse-battery"
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory) -> Iterator[Server]:
     """A server with two tokens."""
-    folder = tmp_path_factory.mktemp("guarded")
-    serving = Server(f"sqlite:///{folder / 'placet.db'}", folder, PLACET_SERVER_TOKENS=f"old-token-of-before,{TOKEN}")
-    try:
-        yield serving.run()
-    finally:
-        serving.stop()
+    tokens = f"old-token-of-before,{TOKEN}"
+    with serving(tmp_path_factory.mktemp("guarded"), PLACET_SERVER_TOKENS=tokens) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
@@ -115,21 +112,19 @@ def test_its_own_page_may_call(api, server):
 
 def test_begins_are_shed_first_and_nothing_was_written(tmp_path):
     """503 `overloaded` with Retry-After; what is under way is still registered, decided and read."""
-    server = Server(f"sqlite:///{tmp_path / 'placet.db'}", tmp_path, PLACET_OPEN_TRANSACTIONS_MAX="1")
-    try:
-        server.run()
-        with httpx2.Client(base_url=server.url, timeout=30) as api:
-            assert api.post("/v1/transactions", json={"pattern": "tcc", "gid": "t-1"}).status_code == 201
-            shed = api.post("/v1/transactions", json={"pattern": "tcc", "gid": "t-2"})
-            refused(shed, 503, "overloaded")
-            assert int(shed.headers["retry-after"]) >= 1
-            assert api.get("/v1/transactions/t-2").status_code == 404
-            branches = {"branches": [{"branch_id": "a", "target": "stock/hold"}]}
-            assert api.post("/v1/transactions/t-1/branches", json=branches).status_code == 200
-            assert api.post("/v1/transactions/t-1/abort").status_code == 200
-            assert api.post("/v1/transactions/t-3/abort").json()["status"] == "aborted"
-    finally:
-        server.stop()
+    with (
+        serving(tmp_path, PLACET_OPEN_TRANSACTIONS_MAX="1") as server,
+        httpx2.Client(base_url=server.url, timeout=30) as api,
+    ):
+        assert api.post("/v1/transactions", json={"pattern": "tcc", "gid": "t-1"}).status_code == 201
+        shed = api.post("/v1/transactions", json={"pattern": "tcc", "gid": "t-2"})
+        refused(shed, 503, "overloaded")
+        assert int(shed.headers["retry-after"]) >= 1
+        assert api.get("/v1/transactions/t-2").status_code == 404
+        branches = {"branches": [{"branch_id": "a", "target": "stock/hold"}]}
+        assert api.post("/v1/transactions/t-1/branches", json=branches).status_code == 200
+        assert api.post("/v1/transactions/t-1/abort").status_code == 200
+        assert api.post("/v1/transactions/t-3/abort").json()["status"] == "aborted"
 
 
 def raw(line: str, body: bytes = b"", *fields: str) -> bytes:

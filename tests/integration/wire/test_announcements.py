@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from acceptance.processes import Server, until
+from acceptance.processes import ask, until
 
-from .conftest import refused
+from .conftest import refused, serving
 
 WEEK_MS = 7 * 86_400_000
 
@@ -164,18 +164,12 @@ def test_service_is_found_when_it_comes_up_later(participant, api, service, anno
 
 def test_announcements_outlive_the_coordinator(tmp_path, service):
     """They are durable until their lease ends: a restart makes nobody unknown."""
-    from acceptance.processes import ask  # noqa: PLC0415 - beside the server it asks
-
-    server = Server(f"sqlite:///{tmp_path / 'placet.db'}", tmp_path)
-    try:
-        server.run()
-        body = {"base_url": "http://127.0.0.1:7001", "actions": {}, "lease_ms": 3_600_000}
+    body = {"base_url": "http://127.0.0.1:7001", "actions": {}, "lease_ms": 3_600_000}
+    with serving(tmp_path) as server:
         assert ask("PUT", f"{server.url}/v1/services/{service}/instances/one", body).status == 200
         server.kill()
         server.run()
         assert len(ask("GET", f"{server.url}/v1/services/{service}").json["instances"]) == 1
-    finally:
-        server.stop()
 
 
 def test_finished_tells_what_a_barrier_may_forget(api, gid):
