@@ -70,6 +70,7 @@ class Service:
         participant: more actions may be declared.
         engine: the participant's own, as a synchronous one; events may be listened to.
         plain: another engine of the same database, for what the test does itself.
+        first_looks: what the session dependency does with a session before anybody else.
     """
 
     def __init__(self, kind: Kind, participant: Participant, engine: Engine, plain: Engine, flavour: "Flavour") -> None:
@@ -79,6 +80,7 @@ class Service:
         self.plain = plain
         self.ledger = Ledger(plain)
         self.gates = Gates()
+        self.first_looks = flavour.first_looks
         self._flavour = flavour
         self._declare()
         app = FastAPI()
@@ -161,6 +163,7 @@ class Flavour(NamedTuple):
 
     acting: Callable[[Work], Callable[..., Any]]
     undoing: Callable[[Service, str], Callable[..., Any]]
+    first_looks: list[Callable[[Session], None]]
 
 
 @asynccontextmanager
@@ -190,9 +193,12 @@ async def serving(kind: Kind, given_url: str, *, through: str | None = None) -> 
 
 def _asynchronous(engine: AsyncEngine) -> tuple[Callable[..., Any], Flavour]:
     sessions = async_sessionmaker(engine)
+    first_looks: list[Callable[[Session], None]] = []
 
     async def get_session() -> AsyncIterator[AsyncSession]:
         async with sessions.begin() as session:
+            for look in first_looks:
+                await session.run_sync(look)
             yield session
 
     DbSession = Annotated[AsyncSession, Depends(get_session)]  # noqa: N806 - a type
@@ -211,14 +217,17 @@ def _asynchronous(engine: AsyncEngine) -> tuple[Callable[..., Any], Flavour]:
 
         return handler
 
-    return get_session, Flavour(acting, undoing)
+    return get_session, Flavour(acting, undoing, first_looks)
 
 
 def _synchronous(engine: Engine) -> tuple[Callable[..., Any], Flavour]:
     sessions = sessionmaker(engine)
+    first_looks: list[Callable[[Session], None]] = []
 
     def get_session() -> Iterator[Session]:
         with sessions.begin() as session:
+            for look in first_looks:
+                look(session)
             yield session
 
     DbSession = Annotated[Session, Depends(get_session)]  # noqa: N806 - a type
@@ -237,7 +246,7 @@ def _synchronous(engine: Engine) -> tuple[Callable[..., Any], Flavour]:
 
         return handler
 
-    return get_session, Flavour(acting, undoing)
+    return get_session, Flavour(acting, undoing, first_looks)
 
 
 def effect_of(operation: str, said: str) -> Effect:

@@ -76,6 +76,58 @@ async def test_deadlock_that_a_handler_swallows_is_not_taken_for_done(stocked):
     assert stocked.ledger.quantities() == {"a": 8, "b": 8}
 
 
+async def test_twin_of_a_swallowed_deadlock_is_not_taken_for_its_own_row(stocked):
+    """While the victim goes on, its twin takes the row that the deadlock has freed: that row is no leave to commit."""
+
+    def take_what_can_be_had(db, order):
+        first, second = order.said.split()
+        take(db, first)
+        stocked.stand_at(order.gate)
+        try:
+            take(db, second)
+        except DBAPIError:
+            stocked.stand_at("victim")
+            if stocked.kind.survives_errors:
+                db.add(effect_of("action", "victim"))
+
+    stocked.action("take", take_what_can_be_had)
+    stocked.action("twin", stocked.effect("action"))
+    taking = asyncio.create_task(both_take(stocked))
+    await stocked.gates["victim"].arrived()
+    twins = [await stocked.call("twin/action", branch_id, said="twin", seconds=0.5) for branch_id in ("1", "2")]
+    stocked.gates["victim"].open()
+    statuses = {reply.status for reply in await taking}
+    assert statuses == {200, 425}
+    assert [reply.body for reply in twins].count({"reference": "ref-twin"}) == 1
+    assert [said for _, said in stocked.ledger.effects()] == ["twin"]
+
+
+async def test_row_that_is_younger_than_the_sessions_snapshot_is_seen(rows_service):
+    """The session has read before the barrier, as a dependency may; the repeat is told what the first was."""
+    looks = []
+
+    def look(db):
+        db.execute(select(Stock)).all()
+        looks.append(db)
+        rows_service.stand_at(f"look {len(looks)}")
+
+    rows_service.first_looks.append(look)
+    for number in range(1, 4):
+        rows_service.gates[f"look {number}"].open()
+    first = asyncio.create_task(rows_service.call("hold/try", said="a", gate="open"))
+    await rows_service.gates["open"].arrived()
+    repeat = asyncio.create_task(rows_service.call("hold/try", said="b"))
+    await rows_service.gates["look 2"].arrived()
+    rows_service.gates["open"].open()
+    told = [await first, await repeat]
+    assert told[0].told == (200, {"reference": "ref-a"})
+    if rows_service.kind.isolation in {None, "READ COMMITTED"}:
+        assert told[1] == told[0]
+    rows_service.first_looks.clear()
+    assert await rows_service.settled("hold/try", said="c") == told[0]
+    assert rows_service.ledger.effects() == [("try", "a")]
+
+
 async def test_serialization_that_fails_at_the_commit_is_asked_again(stocked):
     """Two branches read what the other writes: where the database finds out, one is told to come again."""
 
