@@ -53,7 +53,8 @@ class Progress(Struct, frozen=True, omit_defaults=True):
         may_have_run: the forward operation was sent, or an earlier owner may have sent it.
         open_until_ms: until then an unanswered forward call may still be at work; 0: none is.
         unanswered: some forward call got no answer, so a rejection of another does not prove that nothing ran.
-        pivot_sent: written durably *before* a pivot is sent: the row proves it, other sends it does not.
+        pivot_sent: written durably *before* a pivot is sent: the row proves it, other sends it does not. Lifted by an
+            owner that knows that no attempt of it left.
         undo: rejected or late, yet an earlier attempt may have run: undone like the others.
         trouble: a cause for attention, in words.
         note: the last failed call, in words.

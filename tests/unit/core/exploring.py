@@ -1,5 +1,6 @@
 """Every state that small transactions can reach, one for each that differs in more than its times and counts."""
 
+import functools
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
 
@@ -34,8 +35,17 @@ WORDS = {
 """The answers that may make a difference, by operation."""
 NOTHING_TO_UNDO = {"branch_id": "b", "compensate": False}
 
-State = tuple[Transaction, int]
-"""A transaction, and the time that it is."""
+
+Taken = tuple[Transaction, Event, Step, int]
+"""A transaction, what happened to it, the step that followed, and when."""
+
+
+@functools.cache
+def walk(name: str) -> list[Taken]:
+    """Return every step that the exploration of a pattern takes."""
+    steps: list[Taken] = []
+    explored(name, lambda *each: steps.append(each))
+    return steps
 
 
 def seeds(name: str) -> list[Transaction]:
@@ -62,15 +72,15 @@ def seeds(name: str) -> list[Transaction]:
     ]
 
 
-def explored(name: str, see: Callable[[Transaction, Event, Step, int], None]) -> list[State]:
-    """Return one state of each kind that a pattern can reach, and show every step on the way to `see`."""
-    found: dict[Hashable, State] = {}
-    waiting: deque[State] = deque()
+def explored(name: str, see: Callable[[Transaction, Event, Step, int], None]) -> None:
+    """Reach one state of each kind that a pattern can reach, and show every step on the way to `see`."""
+    found: set[Hashable] = set()
+    waiting: deque[tuple[Transaction, int]] = deque()
 
     def add(transaction: Transaction, now_ms: int) -> None:
         key = _kind(transaction, now_ms)
         if key not in found:
-            found[key] = (transaction, now_ms)
+            found.add(key)
             waiting.append((transaction, now_ms))
 
     for seed in seeds(name):
@@ -89,7 +99,6 @@ def explored(name: str, see: Callable[[Transaction, Event, Step, int], None]) ->
         if transaction.is_open:
             paused_at_ms = None if transaction.paused_at_ms is not None else now_ms
             add(replace(transaction, paused_at_ms=paused_at_ms), now_ms)
-    return list(found.values())
 
 
 def happenings(transaction: Transaction, now_ms: int) -> Iterator[tuple[Event, int]]:

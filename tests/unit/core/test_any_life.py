@@ -28,7 +28,7 @@ from unit.core.life import further, plan_of
 from unit.core.world import Message, World
 
 STEPS_MAX = 5
-ENOUGH = 2_000
+ENOUGH = 400
 CHANCES = st.floats(0, 1, exclude_max=True)
 WISHES = st.sampled_from(["done", "done", "done", "rejected", "ongoing", "error"])
 LOSSES = st.sampled_from(["lost", "lost", "unsent"])
@@ -192,6 +192,10 @@ def drive_home(world: World) -> None:
             continue
         message = expected[0]
         world = world.arrive(message) if message.answer is None else world.reply(message)
+    if world.status is Status.COMMITTING and any(mark.forward == "rejected" for mark in world.marks):
+        # A step after the pivot said no for good: there is no way back, so a human has to look.
+        assert world.memory.attention is not None
+        return
     assert not world.memory.is_open, f"{world.status} after {ENOUGH} moves"
     while world.wire:
         world = world.arrive(world.wire[0])

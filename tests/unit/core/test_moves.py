@@ -9,12 +9,12 @@ import pytest
 
 from placet_contract.vocabulary import Status
 from placet_coordinator.core.events import EVENTS, Answered, Event
-from placet_coordinator.core.moves import Illegal, Legal, Repeat, Step
+from placet_coordinator.core.moves import Illegal, Legal, Repeat
 from placet_coordinator.core.patterns import PATTERNS, rules_of
 from placet_coordinator.core.patterns.recorded_abort import RECORDED_ABORT
 from placet_coordinator.core.transaction import Transaction
 from placet_coordinator.core.transitions import begin, step
-from unit.core.exploring import explored, seeds
+from unit.core.exploring import Taken, seeds, walk
 from unit.core.invariants import check_step
 
 RULES = {rules.name: rules for rules in PATTERNS.values()}
@@ -24,18 +24,6 @@ PAIRS = [
     for status in rules.table
     for event in EVENTS
 ]
-
-
-Taken = tuple[Transaction, Event, Step, int]
-"""A transaction, what happened to it, the step that followed, and when."""
-
-
-@functools.cache
-def walk(name: str) -> list[Taken]:
-    """Return every step that the exploration of a pattern takes."""
-    steps: list[Taken] = []
-    explored(name, lambda *each: steps.append(each))
-    return steps
 
 
 @functools.cache

@@ -174,3 +174,42 @@ def test_steps_before_the_pivot_stay_parallel():
     assert life.calls == []
     life.answer("a")
     assert life.calls == ["action p"]
+
+
+def test_pivot_that_never_left_was_not_sent():
+    """Nobody could be reached: its mark is lifted, and there is a way back (decision 0007)."""
+    life = at_pivot()
+    life.answer("p", "unsent")
+    assert not life.progress("p").pivot_sent
+    life.wait_until_due()
+    assert life.calls == ["action p"]
+    assert life.last.awaited is True, "it is marked durably again before it is sent again"
+    life.answer("p", "unsent")
+    life.abort()
+    assert life.calls == ["compensate a"]
+    assert life.branch_statuses["p"] == "skipped"
+
+
+def test_limits_and_timeout_end_a_pivot_that_never_left():
+    """It is a step like any other until it is sent."""
+    life = at_pivot("a", {**PIVOT, "retry": {"max_attempts": 1}})
+    life.answer("p", "unsent")
+    assert (life.status, life.transaction.reason) == ("aborting", "exhausted")
+    slow = at_pivot(timeout_ms=10_000)
+    slow.answer("p", "unsent")
+    slow.wait(10_000)
+    assert (slow.status, slow.transaction.reason) == ("aborting", "timeout")
+
+
+def test_mark_stays_if_any_attempt_may_have_left():
+    """One that was lost is enough, whoever sent it."""
+    life = at_pivot()
+    life.answer("p", "lost")
+    life.wait_until_due()
+    life.answer("p", "unsent")
+    assert life.progress("p").pivot_sent
+    adopted = at_pivot()
+    adopted.adopt()
+    adopted.answer("p", "unsent")
+    assert adopted.progress("p").pivot_sent
+    assert adopted.abort().refusal is not None

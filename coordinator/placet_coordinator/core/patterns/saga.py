@@ -111,7 +111,8 @@ def _acted(transaction: Transaction, event: Event, now_ms: int) -> Step:
 def _with_evidence(progress: Progress, answer: Answered) -> Progress:
     """Note what this answer proves: whether the action may have run, and until when it may be running."""
     if not answer.sent:
-        return progress
+        # A pivot of which no attempt ever left was not sent: its mark is lifted (decision 0007).
+        return progress if progress.may_have_run else replace(progress, pivot_sent=False)
     if answer.verdict.answered:
         return replace(progress, may_have_run=True)
     return replace(
