@@ -28,9 +28,10 @@ class Member:
         active: requests under way from here, whatever the balancer.
         latency: what its calls have cost.
         ejected_until: no calls go there before, in monotonic seconds.
+        lost_at: when a connection to it was last lost.
     """
 
-    __slots__ = ("active", "ejected_until", "endpoint", "instance_id", "latency", "route")
+    __slots__ = ("active", "ejected_until", "endpoint", "instance_id", "latency", "lost_at", "route")
 
     def __init__(self, endpoint: Endpoint, route: Route) -> None:
         self.instance_id = endpoint.instance_id
@@ -39,6 +40,7 @@ class Member:
         self.active = 0
         self.latency = PeakEwma()
         self.ejected_until = 0.0
+        self.lost_at = 0.0
 
     @property
     def is_available(self) -> bool:

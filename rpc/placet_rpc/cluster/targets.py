@@ -13,7 +13,7 @@ from placet_rpc.balancing.zone import is_enough
 from placet_rpc.chance import Chance
 from placet_rpc.clock import Clock
 from placet_rpc.cluster.instances import Instances
-from placet_rpc.errors import ConnectFailed, NoInstance, RpcError
+from placet_rpc.errors import ConnectFailed, ConnectionLost, NoInstance, RpcError
 from placet_rpc.filters import ClientFilter, Router, chained
 from placet_rpc.invocation import Invocation
 from placet_rpc.policies.budget import Budget
@@ -139,7 +139,7 @@ class Targets:
             else:
                 result = await self._filtered(sent)
         except RpcError as error:
-            if speaks_against(error) and not (isinstance(error, ConnectFailed) and not member.is_available):
+            if speaks_against(error) and not self._is_old_news(error, member, began_at):
                 self._note_failure(member, began_at)
             raise
         except asyncio.CancelledError:
@@ -158,6 +158,17 @@ class Targets:
 
     async def _send(self, sent: Invocation) -> Any:
         return await self.instances.named(sent.instance).route.invoke(sent)
+
+    def _is_old_news(self, error: RpcError, member: Member, began_at: float) -> bool:
+        """True for a failure that says nothing which the route, or another call, has not said already."""
+        if isinstance(error, ConnectionLost):
+            # All calls of a connection are lost together, and are one event: a server that was restarted is no worse
+            # for having been busy.
+            is_old = began_at < member.lost_at
+            member.lost_at = self.now()
+            return is_old
+        # What could not be reached is left alone by its route, and back as soon as it answers again.
+        return isinstance(error, ConnectFailed) and not member.is_available
 
     def _note_answer(self, member: Member, began_at: float) -> None:
         now = self.now()

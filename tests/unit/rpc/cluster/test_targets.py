@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from placet_rpc import ConnectFailed, LimitReached, NoInstance, RemoteFault
+from placet_rpc import ConnectFailed, ConnectionLost, LimitReached, NoInstance, RemoteFault
 from unit.rpc.cluster.network import Network, SoldOut, make_call
 
 
@@ -64,6 +64,35 @@ async def test_a_misbehaving_instance_is_left_out_for_a_while(network):
             await targets.attempt(make_call(), network.instances.named("m0"), 1, 1000)
     assert picked(targets) == {"m1", "m2"}
     await asyncio.sleep(30.1)
+    assert picked(targets) == {"m0", "m1", "m2"}
+
+
+async def test_calls_that_are_lost_together_count_once(network):
+    """Ten of them, with one connection; a server that loses one connection after another is left out."""
+    targets = network.targets()
+    member = network.instances.named("m0")
+
+    async def lose(_call):
+        await asyncio.sleep(0.1)
+        raise ConnectionLost("m")
+
+    network.routes["m0"].always = lose
+    for generation in range(5):
+        assert picked(targets) == {"m0", "m1", "m2"}, generation
+        calls = (targets.attempt(make_call(), member, 1, 1000) for _ in range(10))
+        await asyncio.gather(*calls, return_exceptions=True)
+    assert picked(targets) == {"m1", "m2"}
+
+
+async def test_what_can_not_be_connected_is_its_routes_affair(network):
+    """It is not ejected, so that it is back as soon as it can be reached."""
+    targets = network.targets()
+    network.routes["m0"].always = ConnectFailed("m")
+    network.routes["m0"].is_available = False
+    for _ in range(10):
+        with pytest.raises(ConnectFailed):
+            await targets.attempt(make_call(), network.instances.named("m0"), 1, 1000)
+    network.routes["m0"].is_available = True
     assert picked(targets) == {"m0", "m1", "m2"}
 
 
