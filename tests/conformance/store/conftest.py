@@ -68,3 +68,10 @@ async def store(url: str, open_store: OpenStore) -> Store:
 async def two_stores(server_url: str, open_store: OpenStore) -> tuple[Store, Store]:
     """Two nodes' stores on one server."""
     return await open_store(server_url), await open_store(server_url)
+
+
+@pytest.fixture
+async def two_writers(url: str, open_store: OpenStore) -> tuple[Store, Store]:
+    """The same, and on SQLite, which serves one node, twice its only store."""
+    store = await open_store(url)
+    return store, store if url.startswith("sqlite") else await open_store(url)

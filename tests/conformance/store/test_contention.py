@@ -25,10 +25,10 @@ async def written(store: Store, batch: list[Entry]) -> dict[int, Row | None]:
     raise AssertionError("the batch met conflicts only")
 
 
-async def test_of_two_batches_sent_at_once_exactly_one_wins_each_row(two_stores: tuple[Store, Store]):
+async def test_of_two_batches_sent_at_once_exactly_one_wins_each_row(two_writers: tuple[Store, Store]):
     """Both reach the same version number with different content: the version alone could not tell whose it is."""
     gids = [f"g{n}" for n in range(8)]
-    await two_stores[0].write([insert(a_row(gid)) for gid in gids])
+    await two_writers[0].write([insert(a_row(gid)) for gid in gids])
     wins = [0, 0]
     for version in range(1, ROUNDS + 1):
         batches = [
@@ -40,9 +40,9 @@ async def test_of_two_batches_sent_at_once_exactly_one_wins_each_row(two_stores:
         ]
         batches[1].reverse()
         first, second = await asyncio.gather(
-            *(written(store, batch) for store, batch in zip(two_stores, batches, strict=True))
+            *(written(store, batch) for store, batch in zip(two_writers, batches, strict=True))
         )
-        stored = {row.gid: row for row in await two_stores[0].load_many(gids)}
+        stored = {row.gid: row for row in await two_writers[0].load_many(gids)}
         winners = {batches[0][position].row.gid: 0 for position in first}
         for position in second:
             assert winners.setdefault(batches[1][position].row.gid, 1) == 1, "both were told that they won"
@@ -55,46 +55,46 @@ async def test_of_two_batches_sent_at_once_exactly_one_wins_each_row(two_stores:
     assert sum(wins) == ROUNDS * len(gids)
 
 
-async def test_of_two_inserts_sent_at_once_exactly_one_wins(two_stores: tuple[Store, Store]):
+async def test_of_two_inserts_sent_at_once_exactly_one_wins(two_writers: tuple[Store, Store]):
     """A gid begins once, whichever node is asked."""
     for number in range(ROUNDS):
         gids = [f"g{number}-{n}" for n in range(4)]
         batches = [[insert(a_row(gid, written_by=f"n{node}:{gid}")) for gid in gids] for node in (0, 1)]
-        hits = await asyncio.gather(*(written(store, batch) for store, batch in zip(two_stores, batches, strict=True)))
+        hits = await asyncio.gather(*(written(store, batch) for store, batch in zip(two_writers, batches, strict=True)))
         assert sorted([*hits[0], *hits[1]]) == [0, 1, 2, 3]
-        for row in await two_stores[1].load_many(gids):
+        for row in await two_writers[1].load_many(gids):
             node = 0 if gids.index(row.gid) in hits[0] else 1
             assert row.written_by == f"n{node}:{row.gid}"
 
 
-async def test_of_two_decisions_sent_at_once_exactly_one_wins(two_stores: tuple[Store, Store]):
+async def test_of_two_decisions_sent_at_once_exactly_one_wins(two_writers: tuple[Store, Store]):
     """Commit on one node, abort on another, no version given: one of them is told the outcome."""
     for number in range(ROUNDS):
         gid = f"g{number}"
-        await two_stores[0].write([insert(a_row(gid))])
+        await two_writers[0].write([insert(a_row(gid))])
         commit = decide(gid, written_by=f"commit:{gid}")
         abort = replace(
             decide(gid, written_by=f"abort:{gid}"),
             row=replace(decide(gid, written_by=f"abort:{gid}").row, status="aborting", reason="initiator"),
         )
-        hits = await asyncio.gather(written(two_stores[0], [commit]), written(two_stores[1], [abort]))
+        hits = await asyncio.gather(written(two_writers[0], [commit]), written(two_writers[1], [abort]))
         assert len(hits[0]) + len(hits[1]) == 1
-        row = await two_stores[0].load(gid)
+        row = await two_writers[0].load(gid)
         assert row is not None
         assert (hits[0] or hits[1])[0] == row
         assert row.version == 2
         assert row.status == ("committing" if hits[0] else "aborting")
 
 
-async def test_batches_in_opposite_order_do_not_deadlock_for_good(two_stores: tuple[Store, Store]):
+async def test_batches_in_opposite_order_do_not_deadlock_for_good(two_writers: tuple[Store, Store]):
     """Rows are locked in the order of their gids, or the loser hears of it: every batch gets its answer."""
     gids = [f"g{n:02}" for n in range(30)]
-    await two_stores[0].write([insert(a_row(gid)) for gid in gids])
+    await two_writers[0].write([insert(a_row(gid)) for gid in gids])
     expected = dict.fromkeys(gids, 1)
     for number in range(ROUNDS):
         one = [update(a_row(gid, written_by=f"0:{number}:{gid}"), expected[gid]) for gid in gids]
         other = [update(a_row(gid, written_by=f"1:{number}:{gid}"), expected[gid]) for gid in reversed(gids)]
-        hits = await asyncio.gather(written(two_stores[0], one), written(two_stores[1], other))
+        hits = await asyncio.gather(written(two_writers[0], one), written(two_writers[1], other))
         assert len(hits[0]) + len(hits[1]) == len(gids)
         for gid in gids:
             expected[gid] += 1

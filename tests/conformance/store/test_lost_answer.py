@@ -7,8 +7,11 @@ import pytest
 from conformance.store.conftest import OpenStore
 from conformance.store.proxy import Proxy
 from conformance.store.rows import a_row, an_attempt, decide, insert, update
+from conformance.store.sessions import lock_held
 from placet_coordinator.ports.rows import Row
 from placet_coordinator.ports.store import Store, StoreUnavailable
+from placet_coordinator.store.mysql import session as mysql_session
+from placet_coordinator.store.postgres import session as postgres_session
 
 SEEN_WITHIN_S = 20
 
@@ -128,6 +131,26 @@ async def test_cancelled_write_leaves_the_store_usable(server_url: str, open_sto
             await writing
         proxy.loses_requests = False
         assert await store.write([insert(a_row("g1", written_by="late")), insert(a_row("g4"))]) == {1: None}
+
+
+async def test_statement_whose_answer_is_late_is_given_up_and_not_cancelled(
+    server_url: str, open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+):
+    """Its outcome is unknown, and stays the server's affair: a cancelled COMMIT could be seen and yet be lost."""
+    direct = await open_store(server_url)
+    await direct.write([insert(a_row("g1")), insert(a_row("g2"))])
+    for each in (postgres_session, mysql_session):
+        monkeypatch.setattr(each, "ANSWER_LIMIT_S", 0.3)
+    store = await open_store(server_url)
+    late = update(a_row("g1", written_by="late"), 1, an_attempt("g1"))
+    with lock_held(server_url, "g1"):
+        with pytest.raises(StoreUnavailable) as caught:
+            await store.write_aside(late)
+        assert not caught.value.wrote_nothing
+        assert await store.load("g1") == a_row("g1")
+    row = await seen(direct, "g1", "late")
+    assert row.version == 2
+    assert await direct.attempts("g1", 5) == [an_attempt("g1")]
 
 
 @pytest.mark.parametrize("what", ["decide", "claim"])

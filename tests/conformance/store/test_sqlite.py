@@ -1,6 +1,7 @@
 """What only SQLite does: one file, one process, one writer."""
 
 import asyncio
+import functools
 import os
 import sqlite3
 import subprocess
@@ -10,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from conformance.store.conftest import OpenStore
-from conformance.store.rows import a_row, insert, update
-from placet_coordinator.ports.store import StoreInUse, StoreUnavailable, WriteConflict
+from conformance.store.rows import a_row, an_attempt, decide, insert, update
+from placet_coordinator.ports.store import SchemaProblem, StoreInUse, StoreUnavailable, WriteConflict
 from placet_coordinator.store import store_for
+from placet_coordinator.store.sqlite import batch as batches
+from placet_coordinator.store.sqlite import connections
 from placet_coordinator.store.sqlite.store import SqliteStore
 from placet_migrations import upgrade
 
@@ -99,6 +102,119 @@ async def test_full_disk_wrote_surely_nothing(opened: SqliteStore):
     assert await opened.load("old") == a_row("old")
     await loop.run_in_executor(opened._connections._writer_thread, bound, 2**30)
     assert await opened.write([update(a_row("old"), 1), insert(large)]) == {0: None, 1: None}
+
+
+DISK_THAT_REFUSES = """
+import asyncio, os, resource, sys
+from conformance.store.rows import a_row, an_attempt, decide, insert, update
+from placet_coordinator.ports.store import StoreUnavailable
+from placet_coordinator.store import store_for
+
+def limit(bytes_max):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_max, resource.RLIM_INFINITY))
+
+async def main(path):
+    store = store_for(f"sqlite:///{path}")
+    await store.open()
+    await store.write([insert(a_row("old"))])
+    log = f"{path}-wal"
+    limit(os.path.getsize(log) + 5_000)  # of three pages one fits, and a part of the next
+    large = a_row("large", plan='{"x":"' + "x" * 9_000 + '"}')
+    try:
+        await store.write([insert(large)])
+    except StoreUnavailable as error:
+        print(error.wrote_nothing)
+    limit(0)
+    try:
+        await store.load("large")
+    except StoreUnavailable as error:
+        print(error)
+    limit(resource.RLIM_INFINITY)
+    print(await store.load("large"), os.path.getsize(log), (await store.load("old")) == a_row("old"))
+    print(await store.write([insert(large), update(a_row("old"), 1)]))
+    await store.close()
+
+asyncio.run(main(sys.argv[1]))
+"""
+
+
+def test_commit_that_the_disk_refused_half_way_is_unknown_until_it_is_resolved(sqlite_url: str):
+    """A read tells only once the log is empty: what is left of the commit in it could come back after a crash."""
+    upgrade(sqlite_url)
+    finished = subprocess.run(
+        [sys.executable, "-c", DISK_THAT_REFUSES, str(path_of(sqlite_url))],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    assert finished.stdout.splitlines() == [
+        "False",
+        "SQLite: disk I/O error",
+        "None 0 True",
+        "{0: None, 1: None}",
+    ], finished.stderr
+
+
+async def test_file_system_without_a_write_ahead_log_is_refused(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    """SQLite would go on with another journal, and writers would wait for readers; its "unix-none" has no memory."""
+    upgrade(sqlite_url)
+    path_of(sqlite_url).rename(tmp_path / "copied.db")
+    with sqlite3.connect(tmp_path / "copied.db", isolation_level=None) as plain:
+        plain.execute("pragma journal_mode = delete")
+    plain.close()
+    monkeypatch.setattr(connections.sqlite3, "connect", functools.partial(sqlite3.connect, uri=True))
+    found = connections.Connections(f"file:{tmp_path / 'copied.db'}?vfs=unix-none")
+    with pytest.raises(SchemaProblem, match=r"write-ahead log.*local disk"):
+        await found.open()
+    await found.close()
+
+
+async def test_sqlite_that_is_too_old_is_refused(sqlite_url: str, monkeypatch: pytest.MonkeyPatch):
+    """As of a release that is still to come."""
+    upgrade(sqlite_url)
+    monkeypatch.setattr(connections, "OLDEST", (99, 1, 0))
+    store = store_for(sqlite_url)
+    with pytest.raises(SchemaProblem, match=r"too old: Placet needs 99\.1\.0"):
+        await store.open()
+    await store.close()
+
+
+@pytest.mark.parametrize("statement", [batches._update(64), batches._update_with_plan(1), batches._DECIDE])
+async def test_statements_find_rows_by_their_key(opened: SqliteStore, statement: str):
+    """In an empty table as in a filled one: SQLite keeps no statistics of its own accord."""
+    plan = await opened._connections.read(
+        lambda connection: connection.execute(
+            f"explain query plan {statement}", [None] * statement.count("?")
+        ).fetchall()
+    )
+    assert next(row[3] for row in plan if "SEARCH" in row[3]).endswith("(gid=?)")
+    assert not [row[3] for row in plan if row[3].startswith(("SCAN old", "SCAN global_transaction"))]
+
+
+async def test_batch_is_few_statements_in_one_transaction(opened: SqliteStore):
+    """Counted: rows of a kind go together, by powers of two."""
+    await opened.write([insert(a_row(f"g{n:03}")) for n in range(100)])
+    assert opened.statistics() == {
+        "statements": 2 + 3 + 1,  # BEGIN and COMMIT; 64, 32 and 4 rows; the schema's revision at opening
+        "commits": 1,
+        "round_trips": 2,
+        "entries": 100,
+        "batches": 1,
+    }
+    before = opened.statistics()
+    batch = [
+        insert(a_row("new"), an_attempt("new")),
+        update(a_row("g001", plan='{"x":1}'), 1, plan_changed=True),
+        update(a_row("g002"), 1, an_attempt("g002")),
+        decide("g003"),
+    ]
+    assert len(await opened.write(batch)) == 4
+    after = opened.statistics()
+    changed = {name: after[name] - before[name] for name in after}
+    assert changed == {"statements": 8, "commits": 1, "round_trips": 1, "entries": 4, "batches": 1}
 
 
 async def test_file_that_another_process_writes_is_a_conflict(opened: SqliteStore, sqlite_url: str):

@@ -98,8 +98,11 @@ class Session:
         counters = self._counters
         counters.statements += 1
         counters.round_trips += 1
+        # Not the driver's own timeout, which has the server cancel the statement: of a COMMIT that waits for a
+        # synchronous standby this makes one that is seen and yet may be lost.
+        limit = asyncio.get_running_loop().call_later(ANSWER_LIMIT_S, self._connection.terminate)
         try:
-            rows: list[Any] = await prepared.fetch(*arguments, timeout=ANSWER_LIMIT_S)
+            rows: list[Any] = await prepared.fetch(*arguments)
         except asyncpg.PostgresConnectionError as error:
             self.close()
             raise _lost(error) from error
@@ -113,6 +116,8 @@ class Session:
         except BaseException:
             self.close()  # cancelled: the answer is still to come
             raise
+        finally:
+            limit.cancel()
         return rows
 
     def close(self) -> None:

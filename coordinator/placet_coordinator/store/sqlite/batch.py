@@ -39,9 +39,14 @@ Values = tuple[Any, ...]
 Statement = Callable[[int], str]
 
 
-def write(connection: sqlite3.Connection, batch: Sequence[Entry]) -> dict[int, Row | None]:
-    """Write a batch's rows within the open transaction; return what the store port's `write` returns."""
+def write(connection: sqlite3.Connection, batch: Sequence[Entry]) -> tuple[dict[int, Row | None], int]:
+    """Write a batch's rows within the open transaction.
+
+    Returns:
+        What the store port's `write` returns, and how many statements it took.
+    """
     hits: dict[int, Row | None] = {}
+    statements = 0
     inserts: list[tuple[int, Values]] = []
     updates: list[tuple[int, Values]] = []
     plans: list[tuple[int, Values]] = []
@@ -51,6 +56,7 @@ def write(connection: sqlite3.Connection, batch: Sequence[Entry]) -> dict[int, R
             inserts.append((position, astuple(row)))
         elif entry.kind is EntryKind.DECIDE:
             decided = _decide(connection, row)
+            statements += 1
             if decided is not None:
                 hits[position] = decided
         elif entry.plan_changed:
@@ -59,9 +65,8 @@ def write(connection: sqlite3.Connection, batch: Sequence[Entry]) -> dict[int, R
             updates.append((position, _updated(entry)))
     for statement, rows in ((_insert, inserts), (_update, updates), (_update_with_plan, plans)):
         if rows:
-            _write_rows(connection, statement, rows, batch, hits)
-    _write_attempts(connection, batch, hits)
-    return hits
+            statements += _write_rows(connection, statement, rows, batch, hits)
+    return hits, statements + _write_attempts(connection, batch, hits)
 
 
 def _write_rows(
@@ -70,8 +75,8 @@ def _write_rows(
     rows: list[tuple[int, Values]],
     batch: Sequence[Entry],
     hits: dict[int, Row | None],
-) -> None:
-    start, size = 0, ROWS_MAX
+) -> int:
+    start, size, statements = 0, ROWS_MAX, 0
     while start < len(rows):
         while size > len(rows) - start:
             size //= 2
@@ -79,11 +84,14 @@ def _write_rows(
         start += size
         parameters = list(chain.from_iterable([values for _, values in part]))
         changed = connection.execute(statement(size), parameters).rowcount
+        statements += 1
         positions = [position for position, _ in part]
         if changed == size:
             hits.update(dict.fromkeys(positions))
         elif changed:
             hits.update(dict.fromkeys(_with_our_stamp(connection, positions, batch)))
+            statements += 1
+    return statements
 
 
 def _with_our_stamp(connection: sqlite3.Connection, positions: list[int], batch: Sequence[Entry]) -> list[int]:
@@ -94,7 +102,7 @@ def _with_our_stamp(connection: sqlite3.Connection, positions: list[int], batch:
     return [position for position in positions if stamps.get(batch[position].row.gid) == batch[position].row.written_by]
 
 
-def _write_attempts(connection: sqlite3.Connection, batch: Sequence[Entry], hits: dict[int, Row | None]) -> None:
+def _write_attempts(connection: sqlite3.Connection, batch: Sequence[Entry], hits: dict[int, Row | None]) -> int:
     attempts = [
         astuple(attempt)
         for position, entry in enumerate(batch)
@@ -103,6 +111,7 @@ def _write_attempts(connection: sqlite3.Connection, batch: Sequence[Entry], hits
     ]
     if attempts:
         connection.executemany(_ATTEMPT, attempts)
+    return len(attempts)
 
 
 def _decide(connection: sqlite3.Connection, row: Row) -> Row | None:

@@ -11,13 +11,15 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
-from placet_coordinator.ports.store import BadData, StoreError, StoreUnavailable, WriteConflict
+from placet_coordinator.ports.store import BadData, SchemaProblem, StoreError, StoreUnavailable, WriteConflict
 
 BUSY_JOURNAL_MS: Final = 100
 """How long a batch waits for another process that writes the file (an operator's `sqlite3`, a backup)."""
 BUSY_MS: Final = 2_000
 """The same, for everything else."""
 READERS: Final = 2
+OLDEST: Final = (3, 35, 0)
+"""The first SQLite that has RETURNING."""
 
 _BAD_DATA: Final = frozenset({
     sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_RANGE,
@@ -37,9 +39,18 @@ class Connections:
         self._writer: sqlite3.Connection | None = None
         self._readers: list[sqlite3.Connection] = []
         self._busy_ms = BUSY_MS
+        self._is_in_doubt = False
 
     async def open(self) -> None:
-        """Connect. The file is made if it is missing; its schema is checked by the store."""
+        """Connect. The file is made if it is missing; its schema is checked by the store.
+
+        Raises:
+            SchemaProblem: SQLite is too old, or can't keep a write-ahead log there.
+            StoreUnavailable: the file can't be opened.
+        """
+        if sqlite3.sqlite_version_info < OLDEST:
+            oldest = ".".join(map(str, OLDEST))
+            raise SchemaProblem(f"SQLite {sqlite3.sqlite_version} is too old: Placet needs {oldest} or newer")
         loop = asyncio.get_running_loop()
         try:
             self._writer = await loop.run_in_executor(self._writer_thread, self._connect)
@@ -78,13 +89,34 @@ class Connections:
         """
         if self._writer is None:
             raise _closed()
-        return await asyncio.get_running_loop().run_in_executor(self._reader_threads, self._reading, work)
+        loop = asyncio.get_running_loop()
+        if self._is_in_doubt:
+            await loop.run_in_executor(self._writer_thread, self._resolve_doubt, self._writer)
+        return await loop.run_in_executor(self._reader_threads, self._reading, work)
 
     def _writing(self, connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], _T], busy_ms: int) -> _T:
         if busy_ms != self._busy_ms:
             connection.execute(f"pragma busy_timeout = {busy_ms:d}")
             self._busy_ms = busy_ms
-        return _transaction(connection, work)
+        try:
+            return _transaction(connection, work)
+        except StoreUnavailable as error:
+            self._is_in_doubt = self._is_in_doubt or not error.wrote_nothing
+            raise
+
+    def _resolve_doubt(self, connection: sqlite3.Connection) -> None:
+        """Empty the log, and with it a commit that failed half-way: else it could come back after the next crash.
+
+        Raises:
+            StoreUnavailable: the disk still refuses, or somebody reads an old state: what is true can't be told yet.
+        """
+        try:
+            is_busy = connection.execute("pragma wal_checkpoint(truncate)").fetchone()[0]
+        except sqlite3.Error as error:
+            raise StoreUnavailable(f"SQLite: {error}", wrote_nothing=True) from error
+        if is_busy:
+            raise StoreUnavailable("SQLite: the log can't be emptied while somebody reads from it", wrote_nothing=True)
+        self._is_in_doubt = False
 
     def _reading(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
         connection = self._readers.pop()  # there are as many as there are threads
@@ -97,8 +129,15 @@ class Connections:
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=BUSY_MS / 1_000)
-        connection.execute("pragma journal_mode = wal")
+        mode = connection.execute("pragma journal_mode = wal").fetchone()[0]
+        if mode != "wal":
+            connection.close()
+            raise SchemaProblem(
+                f"{self._path}: SQLite can't keep a write-ahead log there (journal_mode stays {mode}), which needs "
+                "shared memory; keep the file on a local disk"
+            )
         connection.execute("pragma synchronous = full")
+        connection.execute("pragma fullfsync = on")  # macOS: else a sync may end in the disk's own memory
         return connection
 
 

@@ -3,6 +3,7 @@
 
 import sqlite3
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -13,6 +14,7 @@ from sqlalchemy.dialects import sqlite as dialects
 from placet_coordinator.core.transaction import FORMAT
 from placet_coordinator.ports.rows import Entry, InstanceRow, Row
 from placet_coordinator.store import queries
+from placet_coordinator.store.counters import Counters
 from placet_coordinator.store.reads import Reads
 from placet_coordinator.store.schema import READ_REVISION, check_revision
 from placet_coordinator.store.sqlite import batch as batches
@@ -37,7 +39,7 @@ class SqliteStore(Reads):
         path = database_path(url)
         self._lock = FileLock(path)
         self._connections = Connections(path)
-        self._counters = dict.fromkeys(("statements", "commits", "round_trips", "entries", "batches"), 0)
+        self._counters = Counters()
         self._claims = 0
 
     async def open(self) -> None:
@@ -61,16 +63,13 @@ class SqliteStore(Reads):
 
     def statistics(self) -> dict[str, int]:
         """Return the counters; one call of a thread counts as a round trip."""
-        return dict(self._counters)
+        return asdict(self._counters)
 
     # --- the journal
 
     async def write(self, batch: Sequence[Entry]) -> dict[int, Row | None]:
         """Write a batch in one transaction; see the port."""
-        counters = self._counters
-        counters["entries"] += len(batch)
-        counters["batches"] += 1
-        return await self._write(lambda connection: batches.write(connection, batch), len(batch), BUSY_JOURNAL_MS)
+        return await self._write_entries(batch, BUSY_JOURNAL_MS)
 
     async def free(self, gids: Sequence[str]) -> set[str]:
         """Say that every row is free: SQLite locks the file, never a row."""
@@ -78,7 +77,14 @@ class SqliteStore(Reads):
 
     async def write_aside(self, entry: Entry) -> dict[int, Row | None]:
         """Write one entry; it waits longer for the file."""
-        return await self._write(lambda connection: batches.write(connection, [entry]))
+        return await self._write_entries([entry], BUSY_MS)
+
+    async def _write_entries(self, batch: Sequence[Entry], busy_ms: int) -> dict[int, Row | None]:
+        hits, statements = await self._write(lambda connection: batches.write(connection, batch), 0, busy_ms)
+        self._counters.statements += statements
+        self._counters.entries += len(batch)
+        self._counters.batches += 1
+        return hits
 
     # --- transactions
 
@@ -173,16 +179,17 @@ class SqliteStore(Reads):
         await self._write(deleted, len(compiled))
 
     async def _read(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
-        self._counters["statements"] += 1
-        self._counters["round_trips"] += 1
+        self._counters.statements += 1
+        self._counters.round_trips += 1
         return await self._connections.read(work)
 
     async def _write(self, work: Callable[[sqlite3.Connection], _T], statements: int = 1, busy_ms: int = BUSY_MS) -> _T:
         counters = self._counters
-        counters["statements"] += statements
-        counters["round_trips"] += 1
-        counters["commits"] += 1
-        return await self._connections.write(work, busy_ms)
+        counters.statements += statements + 2  # BEGIN and COMMIT
+        counters.round_trips += 1
+        result = await self._connections.write(work, busy_ms)
+        counters.commits += 1
+        return result
 
 
 def _revision(connection: sqlite3.Connection) -> str | None:
