@@ -17,10 +17,11 @@ from placet_coordinator.dispatch.directory import Directory
 from placet_coordinator.dispatch.endpoint import Endpoints
 from placet_coordinator.dispatch.participants import RpcParticipants
 from placet_coordinator.dispatch.policy import TargetPolicy
+from placet_coordinator.engine.admission import CommandLimits
 from placet_coordinator.engine.chance import SystemChance
-from placet_coordinator.engine.commands import CommandLimits, Commands
+from placet_coordinator.engine.commands import Commands
 from placet_coordinator.engine.driver import Driver, DriverLimits
-from placet_coordinator.engine.journal import JournalLimits
+from placet_coordinator.engine.flusher import JournalLimits
 from placet_coordinator.engine.ownership import Ownership
 from placet_coordinator.engine.recovery import Recovery, RecoveryLimits
 from placet_coordinator.engine.waiting import EndWatch
@@ -61,7 +62,7 @@ class Node:
     def drain(self) -> None:
         """Say "not ready", take no new transactions, and answer whoever waits for an end with the status as it is."""
         self.app.health.draining = True
-        self.commands.draining = True
+        self.commands.drain()
         self.ends.stop()
         self.driver.release_waiters()
 

@@ -4,10 +4,9 @@ A request that meets a row which is not what this node thought (another node wro
 is; how often is bounded.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
-from placet_contract import limits as wire_limits
 from placet_contract.transactions import BeginRequest, RegisterRequest, TransactionReply
 from placet_contract.vocabulary import Pattern, Reason, Status
 from placet_coordinator.core.calling import LOOK_AGAIN_MS
@@ -17,6 +16,7 @@ from placet_coordinator.core.plan import plan_branches, planned
 from placet_coordinator.core.rule import RuleBroken
 from placet_coordinator.core.transaction import FORMAT, Branch, Transaction
 from placet_coordinator.core.transitions import step
+from placet_coordinator.engine.admission import Admission, CommandLimits
 from placet_coordinator.engine.driver import Driver
 from placet_coordinator.engine.errors import Overloaded, Refused, Standing, UnknownGid, Unresolved
 from placet_coordinator.engine.held import Held, Write, WriteEnd
@@ -31,29 +31,20 @@ STEPS_AGAIN_MAX = 12
 """How often one request is stepped again because somebody else wrote its row in between."""
 
 
-@dataclass(frozen=True)
-class CommandLimits:
-    """Where requests are shed.
-
-    Attributes:
-        open_transactions_max: transactions in memory; beyond it a begin is shed.
-        journal_begins_max: writes on their way beyond which a begin is shed.
-        journal_writes_max: writes on their way beyond which everything is shed: places reserved for the end of what
-            has begun.
-        branches_max: branches of one transaction.
-    """
-
-    open_transactions_max: int = 100_000
-    journal_begins_max: int = 8_192
-    journal_writes_max: int = 16_384
-    branches_max: int = wire_limits.BRANCHES_MAX
-
-
+_Answer = TypeVar("_Answer")
 EventFor = Callable[[Transaction], Event]
 
 
 class _Again(Exception):
-    """The row is not what this node thought: step the request again."""
+    """The row is not what this node thought: step the request again.
+
+    Attributes:
+        is_certain: nothing of this attempt was written; else its write may have been, and was overwritten since.
+    """
+
+    def __init__(self, *, is_certain: bool = True) -> None:
+        super().__init__()
+        self.is_certain = is_certain
 
 
 class Commands:
@@ -85,7 +76,11 @@ class Commands:
         self._driver, self._store, self._owner = driver, store, owner
         self._clock, self._chance, self._ends = clock, chance, ends
         self._limits, self._check_targets = limits, check_targets
-        self.draining = False
+        self._admission = Admission(driver, owner, limits)
+
+    def drain(self) -> None:
+        """Take no new transactions from now on."""
+        self._admission.draining = True
 
     async def begin(
         self, request: BeginRequest, *, traceparent: str | None = None, wait_ms: int = 0
@@ -94,7 +89,7 @@ class Commands:
 
         When this returns, the transaction and its branches are durable.
         """
-        self._admit_begin()
+        self._admission.check_begin()
         if request.gid is None and request.pattern is Pattern.SAGA:
             raise RuleBroken("gid", "a saga needs a gid of your own: it is what makes a repeated begin the same saga")
         gid = self._chance.new_gid() if request.gid is None else request.gid
@@ -102,25 +97,7 @@ class Commands:
             request, gid, self._clock.now_ms(), branches_max=self._limits.branches_max, traceparent=traceparent
         )
         self._check_targets(transaction.branches)
-        for _ in range(STEPS_AGAIN_MAX):
-            self._admit()
-            held = self._driver.held.get(gid)
-            if held is None:
-                write = self._driver.begin(transaction)
-                end = await self._driver.journal.wait(write)
-                if end is WriteEnd.DURABLE:
-                    return await self._reply(write.held, write, wait_ms), True
-                if end is not WriteEnd.MISSED:
-                    self._raise_for(end)
-            else:
-                await self._latest_is_settled(held)
-            row = await self._load(gid)
-            if row is not None:
-                try:
-                    return await self._answer_from(row, lambda _stored: BeginAsked(transaction), wait_ms), False
-                except _Again:
-                    continue
-        raise Overloaded(f"{gid} changes too fast")
+        return await self._fitting(gid, lambda: self._begin(transaction, wait_ms))
 
     async def register(self, gid: str, request: RegisterRequest) -> TransactionReply:
         """Add branches to an active transaction. When this returns, they are durable."""
@@ -141,47 +118,83 @@ class Commands:
                 raise RuleBroken("branches", "a transaction has at most this many branches", self._limits.branches_max)
             return RegisterAsked(branches[pattern])
 
-        return await self._stepped(gid, event)
+        return await self._fitting(gid, lambda: self._step(gid, event))
 
     async def commit(self, gid: str, *, wait_ms: int = 0) -> TransactionReply:
         """Decide that all of it happens. When this returns, the decision is durable."""
-        return await self._decided(gid, Status.COMMITTING, CommitAsked(), None, wait_ms)
+        event = CommitAsked()
+        return await self._fitting(gid, lambda: self._decide(gid, Status.COMMITTING, event, None, wait_ms))
 
     async def abort(self, gid: str, reason_text: str | None = None, *, wait_ms: int = 0) -> TransactionReply:
         """Decide that none of it happens; an unknown gid is recorded as aborted. The decision is durable on return."""
         event = AbortAsked(Reason.INITIATOR, reason_text)
-        for _ in range(STEPS_AGAIN_MAX):
+
+        async def attempt() -> TransactionReply:
             try:
-                return await self._decided(gid, Status.ABORTING, event, reason_text, wait_ms)
+                return await self._decide(gid, Status.ABORTING, event, reason_text, wait_ms)
             except UnknownGid:
                 write = self._driver.begin(recorded_abort(gid, reason_text, self._clock.now_ms()))
-                end = await self._driver.journal.wait(write)
-                if end is WriteEnd.DURABLE:
-                    return self._report(write)
-                if end is not WriteEnd.MISSED:
-                    self._raise_for(end)
-        raise Overloaded(f"{gid} changes too fast")
+                await self._durable(write)
+                return self._report(write)
+
+        return await self._fitting(gid, attempt)
 
     async def retry(self, gid: str) -> TransactionReply:
         """Make the waiting calls of an open transaction now: an operator's nudge, which decides nothing."""
-        return await self._stepped(gid, lambda _transaction: RetryAsked())
+        return await self._fitting(gid, lambda: self._step(gid, lambda _transaction: RetryAsked()))
 
     # --- one request, stepped until it fits the row
 
-    async def _decided(
+    async def _fitting(self, gid: str, attempt: Callable[[], Awaitable[_Answer]]) -> _Answer:
+        """Make attempts until one fits the row as it is; how often is bounded.
+
+        What says that nothing was written has to hold for the attempts before as well.
+        """
+        is_certain = True
+        for _ in range(STEPS_AGAIN_MAX):
+            try:
+                self._admission.check()
+                return await attempt()
+            except _Again as again:
+                is_certain = is_certain and again.is_certain
+            except Overloaded as error:
+                if is_certain:
+                    raise
+                raise Unresolved(f"an earlier write of this request was lost sight of; then: {error}") from error
+        if is_certain:
+            raise Overloaded(f"{gid} changes too fast")
+        raise Unresolved(f"{gid} changes too fast; repeat the call")
+
+    async def _begin(self, transaction: Transaction, wait_ms: int) -> tuple[TransactionReply, bool]:
+        gid = transaction.gid
+        held = self._driver.held.get(gid)
+        if held is None:
+            write = self._driver.begin(transaction)
+            end = await self._driver.journal.wait(write)
+            if end is WriteEnd.DURABLE:
+                return await self._reply(write.held, write, wait_ms), True
+            if end is not WriteEnd.MISSED:
+                raise _failure(end)
+        else:
+            await self._latest_is_settled(held)
+        row = await self._load(gid)
+        if row is None:
+            raise _Again
+        return await self._answer_from(row, lambda _stored: BeginAsked(transaction), wait_ms), False
+
+    async def _decide(
         self, gid: str, status: Status, event: Event, reason_text: str | None, wait_ms: int
     ) -> TransactionReply:
         """Decide a gid that is in memory by a step, any other without a read (design, section 4)."""
-        self._admit()
-        if gid in self._driver.held:
-            return await self._stepped(gid, lambda _transaction: event, wait_ms)
-        write = self._driver.journal.append_decision(Held(self._decision(gid, status, reason_text), version=0))
-        end = await self._driver.journal.wait(write)
-        if end is WriteEnd.DURABLE and write.row is not None:
-            return await self._reply(self._driver.held.get(gid), None, wait_ms, at_least=write.row)
-        if end is not WriteEnd.MISSED:
-            self._raise_for(end)
-        return await self._stepped(gid, lambda _transaction: event, wait_ms)
+        if gid not in self._driver.held:
+            decision = Held(self._decision(gid, status, reason_text), version=0)
+            write = self._driver.journal.append_decision(decision)
+            end = await self._driver.journal.wait(write)
+            if end is WriteEnd.DURABLE and write.row is not None:
+                return await self._reply(self._driver.held.get(gid), None, wait_ms, at_least=write.row)
+            if end is not WriteEnd.MISSED:
+                raise _failure(end)
+        return await self._step(gid, lambda _transaction: event, wait_ms)
 
     def _decision(self, gid: str, status: Status, reason_text: str | None) -> Transaction:
         now_ms = self._clock.now_ms()
@@ -195,32 +208,28 @@ class Commands:
             next_due_at_ms=now_ms + LOOK_AGAIN_MS,
         )
 
-    async def _stepped(self, gid: str, event_for: EventFor, wait_ms: int = 0) -> TransactionReply:
-        for _ in range(STEPS_AGAIN_MAX):
-            self._admit()
-            try:
-                held = self._driver.held.get(gid)
-                if held is not None:
-                    return await self._step_held(held, event_for(held.transaction), wait_ms)
-                row = await self._load(gid)
-                if row is None:
-                    raise UnknownGid(gid)
-                if gid not in self._driver.held:
-                    return await self._answer_from(row, event_for, wait_ms)
-            except _Again:
-                continue
-        raise Overloaded(f"{gid} changes too fast")
+    async def _step(self, gid: str, event_for: EventFor, wait_ms: int = 0) -> TransactionReply:
+        held = self._driver.held.get(gid)
+        if held is not None:
+            return await self._step_held(held, event_for(held.transaction), wait_ms)
+        row = await self._load(gid)
+        if row is None:
+            raise UnknownGid(gid)
+        if gid in self._driver.held:
+            raise _Again
+        return await self._answer_from(row, event_for, wait_ms)
 
     async def _step_held(self, held: Held, event: Event, wait_ms: int) -> TransactionReply:
         taken = self._driver.apply(held, event)
         write = held.pending or held.writing
         if taken.refusal is not None:
             # The refusal must report a durable state: it waits for the write that it was computed from.
-            await self._settled_or_again(write, is_own=False)
+            if write is not None:
+                await self._durable(write, is_own=False)
             raise Refused(taken.refusal, _standing(taken.transaction))
         if write is None:
             return await self._reply(held, None, wait_ms, at_least=await self._row_of(held))
-        await self._settled_or_again(write)
+        await self._durable(write)
         return await self._reply(held, write, wait_ms)
 
     async def _row_of(self, held: Held) -> Row:
@@ -247,15 +256,13 @@ class Commands:
         held = self._driver.adopt(row)
         return await self._step_held(held, event_for(held.transaction), wait_ms)
 
-    async def _settled_or_again(self, write: Write | None, *, is_own: bool = True) -> None:
-        """Wait for a write; `is_own` tells that the request has a part in it, and may be to blame for its data."""
-        if write is None:
-            return
+    async def _durable(self, write: Write, *, is_own: bool = True) -> None:
+        """Wait until a write is durable; `is_own`: the request has a part in it, and may be to blame for its data."""
         end = await self._driver.journal.wait(write)
-        if end is WriteEnd.MISSED or (end is WriteEnd.BAD_DATA and not is_own):
+        if end is WriteEnd.BAD_DATA and not is_own:
             raise _Again
         if end is not WriteEnd.DURABLE:
-            self._raise_for(end)
+            raise _failure(end)
 
     async def _latest_is_settled(self, held: Held) -> None:
         write = held.pending or held.writing
@@ -286,22 +293,7 @@ class Commands:
             node=self._owner.node_id,
         )
 
-    # --- admission and failure
-
-    def _admit_begin(self) -> None:
-        if self.draining:
-            raise Overloaded("this node is draining and takes no new transactions")
-        if len(self._driver.held) >= self._limits.open_transactions_max:
-            raise Overloaded(f"{self._limits.open_transactions_max} transactions are open, the limit of this node")
-        if self._driver.journal.depth >= self._limits.journal_begins_max:
-            raise Overloaded(f"{self._limits.journal_begins_max} writes wait for the store, the limit for begins")
-        self._admit()
-
-    def _admit(self) -> None:
-        if not self._owner.holds_lease:
-            raise Overloaded("this node holds no lease at the moment")
-        if self._driver.journal.depth >= self._limits.journal_writes_max:
-            raise Overloaded(f"{self._limits.journal_writes_max} writes wait for the store, the limit")
+    # --- reading
 
     async def _load(self, gid: str) -> Row | None:
         try:
@@ -309,12 +301,16 @@ class Commands:
         except StoreUnavailable as error:
             raise Unresolved(f"the store can't be read: {error}") from error
 
-    def _raise_for(self, end: WriteEnd) -> None:
-        if end is WriteEnd.REFUSED:
-            raise Overloaded("the store takes no writes at the moment")
-        if end is WriteEnd.BAD_DATA:
-            raise RuleBroken("body", "the database refuses a value of this request, such as text it can't hold")
-        raise Unresolved("the store did not tell in time whether the write is durable; repeat the call")
+
+def _failure(end: WriteEnd) -> Exception:
+    """Return what a write's end means for whoever waited for it."""
+    if end in (WriteEnd.MISSED, WriteEnd.UNSEEN):
+        return _Again(is_certain=end is WriteEnd.MISSED)
+    if end is WriteEnd.REFUSED:
+        return Overloaded("the store takes no writes at the moment")
+    if end is WriteEnd.BAD_DATA:
+        return RuleBroken("body", "the database refuses a value of this request, such as text it can't hold")
+    return Unresolved("the store did not tell in time whether the write is durable; repeat the call")
 
 
 def _standing(transaction: Transaction) -> Standing:

@@ -9,8 +9,9 @@ from placet_coordinator.core.events import Adopted, Answered, Event, TimePassed
 from placet_coordinator.core.moves import Step
 from placet_coordinator.core.transaction import Call, Transaction
 from placet_coordinator.core.transitions import begin, step
+from placet_coordinator.engine.flusher import JournalLimits, JournalStorage
 from placet_coordinator.engine.held import Held, Lane, Write, WriteEnd
-from placet_coordinator.engine.journal import Journal, JournalLimits, JournalStorage
+from placet_coordinator.engine.journal import Journal
 from placet_coordinator.engine.rows import from_row
 from placet_coordinator.engine.schedule import Schedule
 from placet_coordinator.ports.clock import Chance, Clock
@@ -226,7 +227,7 @@ class Driver:
         if write.end is not WriteEnd.DURABLE:
             self._drop(held)
             self._release_waiters(held, None)
-            if write.kind is EntryKind.UPDATE or write.end is WriteEnd.UNRESOLVED:
+            if write.kind is EntryKind.UPDATE or write.end in (WriteEnd.UNRESOLVED, WriteEnd.UNSEEN):
                 self.lost(held)
             return
         if write.kind is EntryKind.DECIDE and write.row is not None:

@@ -12,7 +12,10 @@ class WriteEnd(Enum):
 
     DURABLE = "durable"
     MISSED = "missed"
-    """The row is not what we thought: reload it, and step the request again."""
+    """The row is not what we thought, and nothing was written: reload it, and step the request again."""
+    UNSEEN = "unseen"
+    """The acknowledgement was lost, and the row does not carry our stamp: never written, or overwritten since. Step the
+    request again, and never say that nothing was written."""
     REFUSED = "refused"
     """Nothing was written: the store is away, or the row stayed locked."""
     UNRESOLVED = "unresolved"

@@ -16,6 +16,11 @@ from placet_coordinator.ports.store import NodeStore, StoreError
 
 RENEWALS_PER_LEASE = 5
 
+ROUND_TRIP_MAX_S = 0.25
+"""The answer of a renewal that took longer (a busy loop, a slow disk) says too little about the database's clock."""
+CLOCK_KEPT_S = 60.0
+"""For so long such answers are passed over: clocks drift by a few ms a minute."""
+
 
 class Ownership:
     """This node's identity, lease and clock; satisfies the ports `Owner` and `Clock`.
@@ -42,6 +47,7 @@ class Ownership:
         self._lease_ms = lease // timedelta(milliseconds=1)
         self._loop = asyncio.get_running_loop()
         self._offset_ms = 0.0
+        self._clock_set_at = -CLOCK_KEPT_S
         self._expires_at = 0.0
         self._lives = False
         self.lost: Callable[[], None] = lambda: None
@@ -107,8 +113,10 @@ class Ownership:
 
     def _holds(self, asked_at: float, now_ms: int) -> None:
         answered_at = self._loop.time()
-        # The true instant lies between asking and answering; the middle halves the worst error (Cristian 1989).
-        self._offset_ms = now_ms - (asked_at + answered_at) / 2 * 1_000
+        if answered_at - asked_at <= ROUND_TRIP_MAX_S or answered_at - self._clock_set_at >= CLOCK_KEPT_S:
+            # The true instant lies between asking and answering; the middle halves the worst error (Cristian 1989).
+            self._offset_ms = now_ms - (asked_at + answered_at) / 2 * 1_000
+            self._clock_set_at = answered_at
         self._expires_at = asked_at + self._lease_ms / 1_000
         self._lives = True
 

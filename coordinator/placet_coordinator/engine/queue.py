@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from placet_coordinator.engine.held import Lane, Write, WriteEnd
 
@@ -66,37 +66,52 @@ class WriteQueue:
         gids: set[str] = set()
         again: list[Write] = []
         left = bytes_max
-        for lane in (Lane.URGENT, Lane.RIDER, Lane.PARTIAL):
-            while left > 0 and len(batch) < entries_max and (write := self._first(lane)) is not None:
-                gid = write.held.gid
-                if gid in gids:
-                    again.append(write)  # a decision without a read beside a step: one write per gid and batch
-                    continue
-                size = prepare(write)
-                if size is None:
-                    continue
-                if size > left and batch:
-                    self._lanes[lane].appendleft(write)
-                    left = 0
-                    break
-                left -= size
-                gids.add(gid)
-                write.taken = True
-                write.held.pending, write.held.writing = None, write
-                batch.append(write)
+        for write in self._in_turn(entries_max // 2):
+            gid = write.held.gid
+            if gid in gids:
+                again.append(write)  # a decision without a read beside a step: one write per gid and batch
+                continue
+            size = prepare(write)
+            if size is None:
+                continue
+            if size > left and batch:
+                self._lanes[write.lane].appendleft(write)
+                break
+            left -= size
+            gids.add(gid)
+            write.taken = True
+            write.held.pending, write.held.writing = None, write
+            batch.append(write)
+            if left <= 0 or len(batch) == entries_max:
+                break
         for write in again:
             self._lanes[write.lane].append(write)
         self._arm_riders()
         return batch
 
-    def _first(self, lane: Lane) -> Write | None:
-        """Take the lane's first write that may be written now out of it."""
+    def _in_turn(self, overdue_max: int) -> Iterator[Write]:
+        """Take out the writes that may go now: riders that have waited their time first, then all by their hurry.
+
+        Whatever hurries, it leaves room for those that have waited: their transactions would pile up in memory.
+        """
+        now = self._loop.time()
+        for _ in range(overdue_max):
+            write = self._first(Lane.RIDER, now) or self._first(Lane.PARTIAL, now)
+            if write is None:
+                break
+            yield write
+        ripe_at = float("inf") if self._is_closing else now + 0.001
+        for lane, until in ((Lane.URGENT, None), (Lane.RIDER, None), (Lane.PARTIAL, ripe_at)):
+            while (write := self._first(lane, until)) is not None:
+                yield write
+
+    def _first(self, lane: Lane, ride_until: float | None) -> Write | None:
+        """Take the lane's first write that may be written out of it, if it has to ride by then."""
         queue = self._lanes[lane]
-        ripe_at = self._loop.time() + 0.001
         while queue:
             write = queue[0]
             is_stale = write.taken or write.lane is not lane or write.end is not None
-            if not is_stale and lane is Lane.PARTIAL and write.ride_at > ripe_at and not self._is_closing:
+            if not is_stale and ride_until is not None and write.ride_at > ride_until:
                 return None
             queue.popleft()
             if is_stale:

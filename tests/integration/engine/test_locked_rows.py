@@ -6,7 +6,7 @@ import pytest
 
 from conformance.store.sessions import lock_held, uncommitted_row
 from placet_coordinator.engine.errors import Overloaded
-from placet_coordinator.engine.journal import JournalLimits
+from placet_coordinator.engine.flusher import JournalLimits
 from unit.engine.node import Limits, register, until
 
 GIDS = [f"t-{number}" for number in range(6)]

@@ -6,7 +6,7 @@ from contextlib import suppress
 import pytest
 
 from placet_coordinator.engine.errors import Overloaded, Unresolved
-from placet_coordinator.engine.journal import JournalLimits
+from placet_coordinator.engine.flusher import JournalLimits
 from unit.engine.node import Limits, register, until
 
 
@@ -93,6 +93,19 @@ async def test_write_that_was_overtaken_is_stepped_again_and_not_replayed(far, n
     row = await near.row("t")
     assert row.plan.count("branch_id") == 3
     assert row.owner == near.ownership.boot_id
+
+
+async def test_nothing_was_written_is_not_said_of_a_write_that_was_lost_sight_of(far, near, proxy):
+    """After an overtaken write even a node that may not try again says that the outcome is unknown."""
+    node = await far(renews=False)
+    await node.begin("t", "a")
+    registered = await cut_after(near, proxy, node.commands.register("t", register("b")), "t", 2)
+    await near.commands.register("t", register("c"))
+    node.ownership._expires_at = 0
+    proxy.cut()
+    with pytest.raises(Unresolved, match="lost sight of"):
+        await registered
+    assert (await near.row("t")).plan.count("branch_id") == 3
 
 
 async def test_each_write_of_a_batch_is_looked_for_by_itself(far, near, proxy):

@@ -9,10 +9,11 @@ from typing import Any
 
 from placet_contract.transactions import BeginRequest, BranchRequest, RegisterRequest, RetryRequest
 from placet_contract.vocabulary import Pattern
+from placet_coordinator.engine.admission import CommandLimits
 from placet_coordinator.engine.chance import SystemChance
-from placet_coordinator.engine.commands import CommandLimits, Commands
+from placet_coordinator.engine.commands import Commands
 from placet_coordinator.engine.driver import Driver, DriverLimits
-from placet_coordinator.engine.journal import JournalLimits
+from placet_coordinator.engine.flusher import JournalLimits
 from placet_coordinator.engine.ownership import Ownership
 from placet_coordinator.engine.recovery import Recovery, RecoveryLimits
 from placet_coordinator.engine.waiting import EndWatch

@@ -8,7 +8,7 @@ from msgspec import Raw
 from placet_contract.vocabulary import Pattern
 from placet_coordinator.core.moves import RefusalKind
 from placet_coordinator.core.rule import RuleBroken
-from placet_coordinator.engine.commands import CommandLimits
+from placet_coordinator.engine.admission import CommandLimits
 from placet_coordinator.engine.errors import Damaged, Overloaded, Refused, UnknownGid
 from placet_coordinator.ports.rows import EntryKind
 from unit.engine.node import Limits, begin, branch, register, until
@@ -177,6 +177,17 @@ async def test_decision_needs_no_read(node):
     assert [entry.kind for batch in node.store.batches for entry in batch][:2] == [EntryKind.INSERT, EntryKind.DECIDE]
     assert not node.store.loads
     assert len(node.script.made("a/confirm")) == 1
+
+
+@pytest.mark.parametrize("decision", ["commit", "abort"])
+async def test_whoever_decides_becomes_the_owner(make_node, decision):
+    """The decision's write names its node, which drives on; the earlier owner lets go."""
+    one, two = await make_node(node_id="one"), await make_node(node_id="two")
+    await one.begin("t", "a")
+    await getattr(two.commands, decision)("t", wait_ms=5_000)
+    assert (await one.row("t")).owner == two.ownership.boot_id
+    assert two.script.calls
+    assert not one.script.calls
 
 
 @pytest.mark.parametrize("kind", ["saga", "driven"])
@@ -383,7 +394,7 @@ async def test_node_without_a_lease_takes_no_request(node):
 async def test_draining_node_takes_no_begin_and_lets_decisions_through(node):
     """While it drains, what has begun may still be decided."""
     await node.begin("t", "a")
-    node.commands.draining = True
+    node.commands.drain()
     with pytest.raises(Overloaded, match="draining"):
         await node.begin("t-2")
     assert (await node.commands.commit("t")).status == "committing"

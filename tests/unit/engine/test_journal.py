@@ -8,7 +8,7 @@ from msgspec import Raw
 
 from placet_coordinator.core.rule import RuleBroken
 from placet_coordinator.engine.errors import Overloaded, Refused
-from placet_coordinator.engine.journal import JournalLimits
+from placet_coordinator.engine.flusher import JournalLimits
 from placet_coordinator.ports.rows import EntryKind
 from unit.engine.node import Limits, branch, register, until
 
@@ -54,6 +54,17 @@ async def test_batch_holds_at_most_one_mib_of_documents(node):
     sizes = [sum(len(entry.row.plan) + len(entry.row.progress) for entry in batch) for batch in node.store.batches]
     assert max(sizes) <= MIB
     assert max(len(batch) for batch in node.store.batches) == 3
+
+
+async def test_bytes_count_not_characters(node):
+    """Text beyond ASCII takes more room than it has characters."""
+    node.store.hold_writes()
+    branches = [branch("a", payload=Raw(b'"%b"' % ("\N{SNOWMAN}" * 200_000).encode()))]
+    begun = [asyncio.create_task(node.begin(f"t-{number}", branches=branches)) for number in range(3)]
+    await until(lambda: node.driver.journal.depth == 3, "all writes are on their way")
+    node.store.let_writes_go()
+    await asyncio.gather(*begun)
+    assert [len(batch) for batch in node.store.batches] == [1, 1, 1]
 
 
 async def test_write_over_one_mib_goes_alone(make_node):

@@ -3,6 +3,7 @@
 import asyncio
 from datetime import timedelta
 
+from placet_coordinator.engine.ownership import ROUND_TRIP_MAX_S
 from unit.engine.node import until
 
 SHORT = timedelta(milliseconds=300)
@@ -30,6 +31,22 @@ async def test_clock_is_the_databases(node):
     before = node.ownership.now_ms()
     told = await node.store.ping()
     assert before - 50 <= told <= node.ownership.now_ms() + 50
+
+
+async def test_slow_answer_does_not_set_the_clock(make_node):
+    """An answer that took long may be as old as its round trip; the clock goes on by the one before it."""
+    node = await make_node(renews=False)
+    offset_ms = node.ownership._offset_ms
+    node.store.hold_answers()
+    renewed = asyncio.create_task(node.ownership._renew())
+    await node.store.has_read.wait()
+    await asyncio.sleep(2 * ROUND_TRIP_MAX_S)
+    node.store.let_answers_go()
+    await renewed
+    assert node.ownership._offset_ms == offset_ms
+    assert node.ownership.holds_lease
+    await node.ownership._renew()
+    assert node.ownership._offset_ms != offset_ms
 
 
 async def test_new_boot_of_a_named_node_supersedes_the_old_one_at_once(make_node):

@@ -69,6 +69,27 @@ async def test_rider_goes_with_the_next_batch(line):
     assert line.take() == ["partial"]
 
 
+async def test_riders_that_have_waited_are_not_starved(line):
+    """However many writes hurry, half a batch is left to those whose 20 ms are over."""
+    riders = [line.enter(f"rider-{number}", Lane.RIDER) for number in range(4)]
+    for number in range(8):
+        line.enter(f"urgent-{number}", Lane.URGENT)
+    for rider in riders[:3]:
+        rider.ride_at = 0
+    first = [write.held.gid for write in line.queue.take(4, 1_000_000, lambda _write: 10)]
+    second = [write.held.gid for write in line.queue.take(4, 1_000_000, lambda _write: 10)]
+    assert first == ["rider-0", "rider-1", "urgent-0", "urgent-1"]
+    assert second == ["rider-2", "urgent-2", "urgent-3", "urgent-4"]
+
+
+async def test_write_that_is_too_large_for_the_rest_of_a_batch_comes_first_in_the_next(line):
+    """It keeps its place, and nothing is lost."""
+    for number in range(3):
+        line.enter(f"t-{number}", Lane.URGENT)
+    assert [write.held.gid for write in line.queue.take(256, 100, lambda _write: 60)] == ["t-0"]
+    assert line.take() == ["t-1", "t-2"]
+
+
 async def test_write_that_somebody_comes_to_wait_for_is_hurried(line):
     """Folding a decision into a waiting result makes it urgent, once."""
     waiting = asyncio.create_task(line.queue.has_work())

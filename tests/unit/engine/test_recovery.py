@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from placet_contract.vocabulary import Pattern
 from placet_coordinator.core.calling import LOOK_AGAIN_MS
 from placet_coordinator.engine.driver import DriverLimits
-from placet_coordinator.engine.journal import JournalLimits
+from placet_coordinator.engine.flusher import JournalLimits
 from placet_coordinator.engine.recovery import RecoveryLimits
 from unit.engine.node import Limits, branch, register, until
 from unit.engine.script import REJECTED, Script
