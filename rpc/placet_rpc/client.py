@@ -74,6 +74,7 @@ class Client:
 
     Attributes:
         chains: what stands between the proxies and the instances.
+        directory: what is known from the registry, and how old that is; None if there is no registry.
 
     Raises:
         ValueError: `to` is no address, nothing offers its scheme, or neither it nor a registry is given.
@@ -106,7 +107,7 @@ class Client:
         self.app = app
         chance = chance or new_chance()
         self._own: Invoker | None = None
-        self._found: RegistryDirectory | None = None
+        self.directory: RegistryDirectory | None = None
         self.transports = Transports(
             app=app,
             codecs=codecs,
@@ -122,7 +123,9 @@ class Client:
         directory: Directory
         if registry is not None:
             probe = self.transports.probe
-            directory = self._found = open_directory(registry, probe=probe, app=app, settings=cache)
+            directory = self.directory = open_directory(
+                registry, probe=probe, app=app, settings=cache, clock=clock, chance=chance
+            )
         elif isinstance(to, Server):
             inproc = InprocRoute(to)
             connect = lambda _endpoint: inproc  # noqa: E731 - as short as a function of its own would be long
@@ -213,8 +216,8 @@ class Client:
         """
         await self._failback.aclose()
         await self.transports.aclose(wait)
-        if self._found is not None:
-            await self._found.aclose()
+        if self.directory is not None:
+            await self.directory.aclose()
 
     async def __aenter__(self) -> Self:
         return self

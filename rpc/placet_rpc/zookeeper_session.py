@@ -7,6 +7,7 @@ hand over to the loop: a request made inside a state listener would wait for the
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -22,6 +23,12 @@ ANSWER_TIMEOUT = timedelta(seconds=3)
 RECONNECT_FIRST_SECONDS = 0.1
 RECONNECT_CAP_SECONDS = 2.0
 """kazoo's own cap is an hour, by which time nobody expects the registry to come back."""
+
+
+_kazoo_log = logging.getLogger("placet_rpc.zookeeper")
+if _kazoo_log.level == logging.NOTSET:
+    # kazoo warns of each attempt to connect; whoever holds a session says once that it is down, and why that matters.
+    _kazoo_log.setLevel(logging.ERROR)
 
 
 class Disconnected(Exception):
@@ -52,6 +59,7 @@ class ZooKeeperSession:
             hosts,
             timeout=session.total_seconds(),
             handler=handler,
+            logger=_kazoo_log,
             auth_data=[("digest", credentials)] if credentials else None,
             default_acl=acl if credentials else None,
             connection_retry=KazooRetry(

@@ -12,11 +12,12 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from placet_rpc.chance import Chance, new_chance
 from placet_rpc.clock import SYSTEM_CLOCK, Clock, within
 from placet_rpc.registry.cache import RegistryCache
 from placet_rpc.registry.endpoint import Endpoint
 from placet_rpc.registry.follower import Follower, Probe
-from placet_rpc.registry.opening import open_registry
+from placet_rpc.registry.opening import RegistryContext, open_registry
 from placet_rpc.registry.registry import Registry
 from placet_rpc.registry.settings import CacheSettings
 from placet_rpc.registry.snapshot import Snapshot
@@ -110,7 +111,13 @@ def _weighed(endpoint: Endpoint) -> Endpoint:
 
 
 def open_directory(
-    registry: str | Registry, *, probe: Probe, app: str = "", settings: CacheSettings | None = None
+    registry: str | Registry,
+    *,
+    probe: Probe,
+    app: str = "",
+    settings: CacheSettings | None = None,
+    clock: Clock = SYSTEM_CLOCK,
+    chance: Chance | None = None,
 ) -> Directory:
     """Opens a registry and puts the cache and a directory before it, inside the event loop that uses them.
 
@@ -120,17 +127,16 @@ def open_directory(
         probe: whether an instance answers.
         app: this application.
         settings: of the cache.
+        clock: where time comes from.
+        chance: where jitter comes from.
 
     Raises:
         ValueError: the URL is no registry's.
         ImportError: a library is missing; the message names the extra that brings it.
     """
-    is_named = isinstance(registry, str) and bool(urlsplit(registry).netloc)
-    cache = RegistryCache(
-        open_registry(registry) if isinstance(registry, str) else registry,
-        probe=probe,
-        name=str(registry) if is_named else "",
-        app=app,
-        settings=settings,
-    )
-    return Directory(cache)
+    chance, name = chance or new_chance(), ""
+    if isinstance(registry, str):
+        name = registry if urlsplit(registry).netloc else ""
+        registry = open_registry(registry, RegistryContext(clock=clock, chance=chance))
+    cache = RegistryCache(registry, probe=probe, name=name, app=app, settings=settings, clock=clock, chance=chance)
+    return Directory(cache, clock=clock)

@@ -130,7 +130,7 @@ class Follower:
         self._hold.push(pushed.endpoints, now)
         held = self._hold.held(now)
         if held and not self.is_in_doubt:
-            message = "the registry lists %d instances of %s; %d more are kept while they answer, for %g s at most"
+            message = "the registry lists %d of %s; %d others are kept while they answer, for %g s at most"
             hold_seconds = self._settings.hold.total_seconds()
             _log.warning(message, len(pushed.endpoints), self.service, len(held), hold_seconds)
             self._in_doubt.set()

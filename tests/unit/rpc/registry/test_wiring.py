@@ -161,3 +161,30 @@ async def test_a_probe_over_http_tells_an_instance_from_a_gateway(status, answer
 
     server = await serve(script)
     assert await probed(f"{server.url}/rpc") is answers
+
+
+async def test_a_client_finds_servers_by_their_registry():
+    """Servers that come are called, servers that leave are not, and the client says how old its knowledge is."""
+    registry = MemoryRegistry()
+    async with Client(registry=registry) as client:
+        echo = client.reference(Echo, balancer="round_robin")
+        assert client.directory.age("echo/1") is None
+        async with make_server(registry, "a"):
+            assert await echo.say("hello") == "hello a"
+            async with make_server(registry, "b"):
+                answers = {await echo.say("hello") for _ in range(200)}
+                assert answers == {"hello a", "hello b"}
+            assert {await echo.say("hello") for _ in range(20)} == {"hello a"}
+        assert client.directory.age("echo/1") < timedelta(seconds=10)
+        assert client.directory.trouble("echo/1") == ""
+
+
+async def test_a_client_calls_a_lost_server_until_it_is_gone():
+    """A registry that has lost everything costs no call, while the servers answer."""
+    lost = MemoryRegistry()
+    async with make_server(lost, "a"), Client(registry=lost) as client:
+        echo = client.reference(Echo)
+        assert await echo.say("hello") == "hello a"
+        await lost.unregister("echo/1", "a")
+        await until(lambda: any(e.suspect for e in client.directory.snapshot("echo/1").endpoints))
+        assert {await echo.say("hello") for _ in range(20)} == {"hello a"}
