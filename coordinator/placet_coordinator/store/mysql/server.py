@@ -1,36 +1,55 @@
 """What a server must be like, so that it can keep the store's promises; asked once, when the store is opened."""
 
 import re
+from collections.abc import Mapping
 from typing import Final
 
 from placet_coordinator.ports.store import SchemaProblem
 
-READ_FACTS: Final = "select version(), @@max_allowed_packet, @@global.innodb_flush_log_at_trx_commit"
 OLDEST: Final = {"MariaDB": (10, 6, 0), "MySQL": (8, 0, 16)}
 """The first releases that have SKIP LOCKED, and enforce CHECK."""
 PACKET_BYTES_MIN: Final = 4_194_304
 """What the server has to take at once: the largest row with every character escaped."""
+READ_FACTS: Final = (
+    "show global variables where variable_name in ('version', 'max_allowed_packet', 'innodb_flush_log_at_trx_commit', "
+    "'log_bin', 'sync_binlog', 'binlog_format')"
+)
+_REMEDY: Final = "set it so in the server's configuration"
 
 
-def check_server(version: str, packet_bytes_max: int, flushes_at_commit: int) -> None:
-    """Refuse a server that can't keep our promises; the arguments are the columns of `READ_FACTS`.
+def check_server(facts: Mapping[str, str]) -> None:
+    """Refuse a server that can't keep our promises.
+
+    Args:
+        facts: the rows of `READ_FACTS`.
 
     Raises:
         SchemaProblem: the rule, and the remedy.
     """
+    version = facts["version"]
     kind = "MariaDB" if "MariaDB" in version else "MySQL"
     if tuple(int(number) for number in re.findall(r"\d+", version)[:3]) < OLDEST[kind]:
         oldest = ".".join(map(str, OLDEST[kind]))
         raise SchemaProblem(
             f"{kind} {version} is too old: Placet needs {oldest} or a later release; upgrade the server"
         )
-    if packet_bytes_max < PACKET_BYTES_MIN:
+    if int(facts["max_allowed_packet"]) < PACKET_BYTES_MIN:
+        raise SchemaProblem(f"the largest transaction needs max_allowed_packet = {PACKET_BYTES_MIN} or more; {_REMEDY}")
+    if facts["innodb_flush_log_at_trx_commit"] != "1":
         raise SchemaProblem(
-            f"max_allowed_packet is {packet_bytes_max} bytes, and the largest transaction needs {PACKET_BYTES_MIN}: "
-            "raise it in the server's configuration"
+            "without innodb_flush_log_at_trx_commit = 1 a crash loses what the server has acknowledged; " + _REMEDY
         )
-    if flushes_at_commit != 1:
+    if facts.get("log_bin", "OFF") == "ON":
+        _check_binary_log(facts)
+
+
+def _check_binary_log(facts: Mapping[str, str]) -> None:
+    if facts["sync_binlog"] != "1":
         raise SchemaProblem(
-            f"innodb_flush_log_at_trx_commit is {flushes_at_commit}, so a crash may lose what the server has "
-            "acknowledged: set it to 1 in the server's configuration"
+            "the server writes a binary log, and after a crash rolls back what the log has not got: "
+            f"without sync_binlog = 1 that may be what it has acknowledged; {_REMEDY}"
+        )
+    if facts.get("binlog_format", "ROW") == "STATEMENT":
+        raise SchemaProblem(
+            f"binlog_format = STATEMENT refuses our isolation level, READ COMMITTED; use ROW or MIXED and {_REMEDY}"
         )

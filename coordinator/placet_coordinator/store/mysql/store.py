@@ -59,7 +59,7 @@ class MysqlStore(Reads):
     async def open(self) -> None:
         """Connect, and check the server and its schema; see the port."""
         facts, present = await self._reads.run(Packet((READ_FACTS, _FIND_VERSION_TABLE)))
-        check_server(*facts[0])
+        check_server(dict(facts))
         found = await self._read(READ_REVISION) if present else ()
         check_revision(found[0][0] if found else None, self._url)
 
