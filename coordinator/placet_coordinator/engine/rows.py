@@ -4,6 +4,7 @@ import msgspec
 
 from placet_contract.vocabulary import Pattern, Reason, Status
 from placet_coordinator.core.documents import decode_plan, decode_progress, encode_plan, encode_progress
+from placet_coordinator.core.patterns import PATTERNS
 from placet_coordinator.core.transaction import FORMAT, UNTOUCHED, Transaction
 from placet_coordinator.engine.errors import Damaged
 from placet_coordinator.engine.held import Write
@@ -75,9 +76,12 @@ def _read(row: Row) -> Transaction:
     known = progress.branches
     if len(known) > len(plan.branches):
         raise ValueError(f"progress of {len(known)} branches, a plan of {len(plan.branches)}")
+    pattern = None if row.pattern is None else Pattern(row.pattern)
+    if (pattern, plan.drive) not in PATTERNS:
+        raise ValueError(f"this build does not drive {pattern}{', driven' if plan.drive else ''}")
     return Transaction(
         gid=row.gid,
-        pattern=None if row.pattern is None else Pattern(row.pattern),
+        pattern=pattern,
         status=Status(row.status),
         created_at_ms=row.created_at_ms,
         name=row.name,
