@@ -12,8 +12,6 @@ from placet_rpc.chance import Chance
 from placet_rpc.clock import Clock
 from placet_rpc.invocation import Invocation
 
-UNKNOWN_COST_SECONDS = 3600.0
-"""Of an instance that has a call under way and has never answered: no second call before the first has come back."""
 _TWO = 2
 
 
@@ -35,27 +33,19 @@ class P2cEwma:
         members = candidates.members
         now = self._now()
         each = candidates.weights(now).each
-        among = range(len(members))
         if excluded:
-            among = [index for index in among if members[index] not in excluded]  # type: ignore[assignment]  # indexable too
-        count = len(among)
+            places = [place for place, member in enumerate(members) if member not in excluded]
+            members, each = [members[place] for place in places], [each[place] for place in places]
+        count = len(members)
         if count < _TWO:
-            return members[among[0]] if count else None
-        first = int(self._draw() * count)
-        second = int(self._draw() * (count - 1))
+            return members[0] if count else None
+        draw = self._draw
+        first = int(draw() * count)
+        second = int(draw() * (count - 1))
         if second >= first:
             second += 1
-        one, other = members[among[first]], members[among[second]]
-        if one.is_available is not other.is_available:
-            return one if one.is_available else other
-        one_load = load(one, now) * each[among[second]]
-        other_load = load(other, now) * each[among[first]]
+        one, other = members[first], members[second]
+        # Each load over its own weight, multiplied out.
+        one_load = one.latency.load(one.active, now) * each[second]
+        other_load = other.latency.load(other.active, now) * each[first]
         return one if one_load <= other_load else other
-
-
-def load(member: Member, now: float) -> float:
-    """Returns the seconds that one more call of an instance is expected to take, others under way included."""
-    latency = member.latency
-    if not latency.has_history:
-        return UNKNOWN_COST_SECONDS + member.active if member.active else 0.0
-    return latency.cost(now) * (member.active + 1)

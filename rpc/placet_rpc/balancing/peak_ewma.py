@@ -7,6 +7,7 @@ that a sample above it takes its place at once.
 import math
 
 TAU_SECONDS = 10.0
+UNKNOWN_COST_SECONDS = 3600.0
 
 
 class PeakEwma:
@@ -23,10 +24,16 @@ class PeakEwma:
         self._cost = 0.0
         self._stamp = 0.0
 
-    @property
-    def has_history(self) -> bool:
-        """False until the first sample."""
-        return self._cost > 0.0
+    def load(self, active: int, now: float) -> float:
+        """Returns the seconds that one more call is expected to take, beside some that are under way.
+
+        Without any sample an idle instance has no load at all, so that it is tried, and one with a call under way is
+        hopeless, so that it gets no second one before the first has come back.
+        """
+        cost = self._cost
+        if cost > 0.0:
+            return cost * math.exp((self._stamp - now) / self._tau) * (active + 1)
+        return UNKNOWN_COST_SECONDS + active if active else 0.0
 
     def observe(self, seconds: float, now: float) -> None:
         """Takes a sample."""

@@ -69,6 +69,9 @@ class State(enum.Enum):
     HALF_OPEN = "half_open"
 
 
+_CLOSED = State.CLOSED
+
+
 class Outcome(enum.Enum):
     """What a call says of the method's health."""
 
@@ -153,8 +156,25 @@ class Breaker:
 
     async def invoke(self, call: Invocation, proceed: Proceed) -> Any:
         """Makes the call, or refuses it."""
-        with self.admit(call.timeout_ms):
-            return await proceed(call)
+        if self._state is not _CLOSED:
+            with self.admit(call.timeout_ms):
+                return await proceed(call)
+        # As with a permit, which a good call of a closed breaker does without: it is what nearly all calls are.
+        epoch = self._epoch
+        began_at = self.now()
+        timeout_seconds = call.timeout_ms * 0.001
+        try:
+            result = await proceed(call)
+        except BaseException as error:
+            permit = Permit(self, epoch, self._slow_at(began_at, timeout_seconds), began_at + timeout_seconds)
+            permit.__exit__(type(error), error, None)
+            raise
+        now = self.now()
+        if now >= self._slow_at(began_at, timeout_seconds):
+            Permit(self, epoch, now, now).release(Outcome.GOOD)
+        elif epoch == self._epoch:
+            self._window.add(now, _CALLS)
+        return result
 
     def admit(self, timeout_ms: int) -> Permit:
         """Lets a call pass.
@@ -169,9 +189,7 @@ class Breaker:
         if self._state is not State.CLOSED:
             self._check_probe(now)
         seconds = timeout_ms * 0.001
-        slow = self._slow_seconds
-        slow_at = now + (seconds * SLOW_SHARE_OF_TIMEOUT if slow is None else slow)
-        permit = Permit(self, self._epoch, slow_at, now + seconds)
+        permit = Permit(self, self._epoch, self._slow_at(now, seconds), now + seconds)
         if self._state is State.HALF_OPEN:
             self._leases.add(permit)
         return permit
@@ -201,6 +219,10 @@ class Breaker:
                 window.add(now, _SLOW)
             if is_slow or outcome is Outcome.BAD:
                 self._judge(now)
+
+    def _slow_at(self, began_at: float, timeout_seconds: float) -> float:
+        slow = self._slow_seconds
+        return began_at + (timeout_seconds * SLOW_SHARE_OF_TIMEOUT if slow is None else slow)
 
     def _judge(self, now: float) -> None:
         calls, failed, slow = self._window.totals

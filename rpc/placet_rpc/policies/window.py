@@ -13,7 +13,7 @@ class Window:
         totals: of each counter, as of the last `roll`.
     """
 
-    __slots__ = ("_number", "_slot", "_slot_seconds", "_slots", "totals")
+    __slots__ = ("_number", "_slot", "_slot_ends", "_slot_seconds", "_slots", "totals")
 
     def __init__(self, counters: int, *, slots: int = 10, slot_seconds: float = 1.0) -> None:
         if counters < 1 or slots < 1 or slot_seconds <= 0:
@@ -21,21 +21,20 @@ class Window:
         self._slots = [[0] * counters for _ in range(slots)]
         self._slot_seconds = slot_seconds
         self._number = 0
+        self._slot_ends = slot_seconds
         self._slot = self._slots[0]
         self.totals = [0] * counters
 
     def roll(self, now: float) -> list[int]:
         """Forgets what is older than the window, and returns the totals."""
-        number = int(now / self._slot_seconds)
-        if number > self._number:
-            self._move_to(number)
+        if now >= self._slot_ends:
+            self._move_to(int(now / self._slot_seconds))
         return self.totals
 
     def add(self, now: float, counter: int, amount: int = 1) -> None:
         """Counts something that happened now."""
-        number = int(now / self._slot_seconds)
-        if number > self._number:
-            self._move_to(number)
+        if now >= self._slot_ends:
+            self._move_to(int(now / self._slot_seconds))
         self._slot[counter] += amount
         self.totals[counter] += amount
 
@@ -53,3 +52,4 @@ class Window:
                 slot[counter] = 0
         self._number = number
         self._slot = slots[number % len(slots)]
+        self._slot_ends = (number + 1) * self._slot_seconds

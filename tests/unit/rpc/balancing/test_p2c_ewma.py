@@ -6,15 +6,14 @@ from collections import Counter
 import pytest
 
 from placet_rpc.balancing import P2cEwma
-from placet_rpc.balancing.p2c_ewma import load
 from placet_rpc.balancing.peak_ewma import PeakEwma
-from unit.rpc.balancing.conftest import make_call, make_candidates, make_member
+from unit.rpc.balancing.conftest import make_call, make_candidates
 
 
 def test_a_peak_is_believed_at_once_and_forgotten_slowly():
     """Up in one sample; down by 1/e in ten seconds without any."""
     latency = PeakEwma()
-    assert not latency.has_history
+    assert latency.cost(0.0) == 0.0
     latency.observe(0.010, 0.0)
     latency.observe(0.500, 1.0)
     assert latency.cost(1.0) == 0.5
@@ -34,12 +33,11 @@ def test_samples_at_one_moment_do_not_pull_the_cost_down():
 
 def test_load_is_cost_times_calls_under_way():
     """One that has never answered counts as free while idle, and as hopeless while it has a first call."""
-    member = make_member("a")
-    assert load(member, 0.0) == 0.0
-    member.active = 1
-    assert load(member, 0.0) > 3600
-    member.latency.observe(0.02, 0.0)
-    assert load(member, 0.0) == pytest.approx(0.04)
+    latency = PeakEwma()
+    assert latency.load(0, 0.0) == 0.0
+    assert latency.load(2, 0.0) > latency.load(1, 0.0) > 3600
+    latency.observe(0.02, 0.0)
+    assert latency.load(1, 0.0) == pytest.approx(0.04)
 
 
 def test_the_faster_of_two_is_picked(clock, chance):
@@ -64,16 +62,6 @@ def test_weight_divides_load(clock, chance):
     assert {balancer.pick(candidates, make_call(), ()) for _ in range(50)} == {heavy}
     heavy.active = 4
     assert {balancer.pick(candidates, make_call(), ()) for _ in range(50)} == {light}
-
-
-def test_an_instance_that_can_not_be_reached_loses_against_any_other(clock, chance):
-    """However little load it has."""
-    balancer, candidates = P2cEwma(clock, chance), make_candidates(100, 100)
-    away, here = candidates.members
-    away.route.is_available = False
-    here.latency.observe(5.0, clock.monotonic())
-    here.active = 50
-    assert {balancer.pick(candidates, make_call(), ()) for _ in range(50)} == {here}
 
 
 def test_equals_share_evenly(clock, chance):
