@@ -180,12 +180,13 @@ class Participant:
         self._register(action, operation, handler)
 
     def _register(self, action: str, operation: Operation, handler: Callable[..., Any]) -> None:
+        endpoint = BranchEndpoint(handler, operation, self)
         operations = self._actions.setdefault(action, {})
         if operation in operations and operations[operation].handler is _leave_as_it_is:
             self._take_back(operations.pop(operation))
         if operation in operations:
             raise ValueError(f"action {action!r} of {self.name} has a {operation} already")
-        endpoint = operations[operation] = BranchEndpoint(handler, operation, self)
+        operations[operation] = endpoint
         self.router.add_api_route(
             f"/{action}/{operation}",
             endpoint,

@@ -85,7 +85,8 @@ def same_session(dependency: Dependency, signature: inspect.Signature) -> Any:
 
 
 def _uses(dependant: Dependant, dependency: Dependency) -> list[Dependant]:
-    found = [below for below in dependant.dependencies if below.call is dependency]
+    # Equal, not identical, as FastAPI compares them: each look at a bound method makes a new object.
+    found = [below for below in dependant.dependencies if below.call == dependency]
     return found + [use for below in dependant.dependencies for use in _uses(below, dependency)]
 
 
