@@ -73,7 +73,7 @@ async def _of_store(settings: Settings) -> list[Finding]:
         async with asyncio.timeout(LOOK_TIMEOUT_S):
             await store.open()
             now_ms = await store.ping()
-            attention = sum(count for _, count in await store.count_attention())
+            attention = sum(count for *_, count in await store.count_attention())
             open_count = sum(count for _, _, count, _ in await store.count_open())
     except StoreInUse:
         return [_well(f"database {shown}: in use by a running coordinator, as it should be with SQLite")]

@@ -22,7 +22,7 @@ OTHER = "other"
 BUCKETS_MS = (5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000, 600_000, 3_600_000)
 
 Open = Iterable[tuple[str | None, str, int, int]]
-Attention = Iterable[tuple[str | None, int]]
+Attention = Iterable[tuple[str | None, str, int]]
 
 
 class Durations:
@@ -203,10 +203,12 @@ class Metrics(Collector):
         for pattern, at_ms in oldest_at_ms.items():
             oldest.add_metric([pattern], max(store.now_ms - at_ms, 0) / 1_000)
         attention = GaugeMetricFamily(
-            "placet_attention_transactions", "Transactions that need a human.", labels=["pattern"]
+            "placet_attention_transactions",
+            "Transactions that need a human; with status aborting it is undoing that fails.",
+            labels=["pattern", "status"],
         )
-        for waits, count in store.attention:
-            attention.add_metric([waits or ""], count)
+        for pattern, status, count in store.attention:
+            attention.add_metric([pattern or "", status], count)
         yield from (opened, oldest, attention)
         due_count, due_since_ms = store.due
         yield GaugeMetricFamily("placet_retry_due", "Open transactions whose next attempt is due.", due_count)

@@ -67,8 +67,8 @@ class TransactionStore(Protocol):
     async def count_open(self) -> list[tuple[str | None, str, int, int]]:
         """Return (pattern, status, count, oldest created_at_ms) of the open rows: for metrics."""
 
-    async def count_attention(self) -> list[tuple[str | None, int]]:
-        """Return (pattern, count) of the rows that need a human: for metrics."""
+    async def count_attention(self) -> list[tuple[str | None, str, int]]:
+        """Return (pattern, status, count) of the rows that need a human: failing to undo is not failing to do."""
 
     async def count_due(self, now_ms: int) -> tuple[int, int | None]:
         """Return how many open rows are due by now, and since when the first has been: for metrics."""

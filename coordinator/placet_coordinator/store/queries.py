@@ -104,9 +104,10 @@ def count_due(now_ms: int) -> sa.Select[Any]:
 
 
 def count_attention() -> sa.Select[Any]:
-    """Count the rows that need a human, by pattern."""
+    """Count the rows that need a human, by pattern and status."""
     columns = global_transaction.c
-    return sa.select(columns.pattern, sa.func.count()).where(columns.attention.is_not(None)).group_by(columns.pattern)
+    kind = columns.pattern, columns.status
+    return sa.select(*kind, sa.func.count()).where(columns.attention.is_not(None)).group_by(*kind)
 
 
 def purgeable(finished_before_ms: int, limit: int) -> sa.Select[Any]:

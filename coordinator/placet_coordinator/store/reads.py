@@ -54,9 +54,9 @@ class Reads(ABC):
         """Count the open rows."""
         return [(pattern, status, count, at) for pattern, status, count, at in await self._select(queries.count_open())]
 
-    async def count_attention(self) -> list[tuple[str | None, int]]:
+    async def count_attention(self) -> list[tuple[str | None, str, int]]:
         """Count the rows that need a human."""
-        return [(pattern, count) for pattern, count in await self._select(queries.count_attention())]
+        return [(pattern, status, count) for pattern, status, count in await self._select(queries.count_attention())]
 
     async def count_due(self, now_ms: int) -> tuple[int, int | None]:
         """Count the open rows that are due."""

@@ -102,7 +102,7 @@ async def test_counts_are_of_open_rows_and_of_those_that_need_a_human(store: Sto
         ("saga", "aborting", 1, CREATED_AT_MS),
         ("tcc", "active", 2, CREATED_AT_MS + 3),
     ]
-    assert sorted(await store.count_attention()) == [("saga", 1), ("tcc", 1)]
+    assert sorted(await store.count_attention()) == [("saga", "aborting", 1), ("tcc", "committed", 1)]
 
 
 async def test_due_rows_are_counted_with_the_first_of_them(store: Store):
