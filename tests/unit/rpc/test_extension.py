@@ -6,7 +6,9 @@ import pytest
 
 from placet_contract.service import service
 from placet_rpc import extension
+from placet_rpc.balancing import BALANCERS
 from placet_rpc.client import TRANSPORTS, Client
+from placet_rpc.cluster import CLUSTERS
 
 GROUP_HERE = "unit.rpc.test_extension"
 
@@ -32,6 +34,39 @@ class Old(Echo):
     spi_version = 0
 
 
+class Last:
+    """A balancer of an installed package: takes the last instance."""
+
+    spi_version = 1
+
+    def __init__(self, _clock, _chance, *, but="0"):
+        self.but = int(but)
+
+    def prepare(self, candidates):
+        pass
+
+    def pick(self, candidates, _call, excluded):
+        return [member for member in candidates.members if member not in excluded][-1 - self.but]
+
+
+class Twice:
+    """A cluster strategy of an installed package: asks two instances, one after the other."""
+
+    spi_version = 1
+
+    def __init__(self, _context):
+        pass
+
+    def check(self, method):
+        pass
+
+    async def invoke(self, call, targets):
+        first = targets.choose(call)
+        second = targets.choose(call, {first})
+        answers = [await targets.attempt(call, member, 1, call.timeout_ms) for member in (first, second)]
+        return " and ".join(answer.partition(":")[2] for answer in answers)
+
+
 @service("words")
 class Words:
     """A service."""
@@ -47,6 +82,8 @@ def offered(monkeypatch):
         EntryPoint("old", f"{GROUP_HERE}:Old", TRANSPORTS),
         EntryPoint("twice", f"{GROUP_HERE}:Echo", TRANSPORTS),
         EntryPoint("twice", f"{GROUP_HERE}:Old", TRANSPORTS),
+        EntryPoint("last", f"{GROUP_HERE}:Last", BALANCERS),
+        EntryPoint("in-turn", f"{GROUP_HERE}:Twice", CLUSTERS),
     ]
     monkeypatch.setattr(extension, "entry_points", lambda group: [e for e in entries if e.group == group])
 
@@ -56,6 +93,15 @@ async def test_a_package_brings_a_transport(offered):
     async with Client("echo://there", app="order") as client:
         assert await client.reference(Words).say("hello") == "echo://there: hello, order"
     assert client.transports._others["echo://there"].closed
+
+
+async def test_a_package_brings_a_balancer_with_options_and_a_strategy(offered):
+    """Chosen by name like those that are built in."""
+    urls = ["echo://a", "echo://b", "echo://c"]
+    async with Client(urls, app="order", settings={"balancer": "last?but=1"}) as client:
+        assert await client.reference(Words).say("x") == "echo://b: x, order"
+        words = client.reference(Words, cluster="in-turn", balancer="last")
+        assert await words.say("x") == "//c: x, order and //b: x, order"
 
 
 @pytest.mark.parametrize(
