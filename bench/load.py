@@ -10,13 +10,16 @@ import json
 import resource
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from datetime import timedelta
 
 import uvloop
 
-from placet import Client
-from placet_rpc import HeaderTemplate, HttpClient, HttpLimits, HttpTarget
+from placet import Client, Settings
+from placet_rpc import HeaderTemplate, HttpClient, HttpLimits, Target
+from placet_rpc.tcp import TcpClient
 
+Prepare = Callable[[str], Target]
 Transaction = Callable[[str], Awaitable[None]]
 PAYLOAD = b'{"amount":30,"account":"alice"}'
 _TRY_HEADERS = HeaderTemplate("placet-gid", "placet-branch", "placet-op")
@@ -28,17 +31,22 @@ class Failed(Exception):
 
 
 class Plans:
-    """The transactions that can be run; each is one coroutine per transaction."""
+    """The transactions that can be run; each is one coroutine per transaction.
 
-    def __init__(self, client: HttpClient, coordinator: str, participants: str) -> None:
-        self._client, self._coordinator = client, coordinator
-        self._begin = client.target(f"{coordinator}/v1/transactions", headers=[("content-type", "application/json")])
-        self._begin_and_wait = client.target(
-            f"{coordinator}/v1/transactions?wait_ms=30000", headers=[("content-type", "application/json")]
-        )
-        self._tries = [client.target(f"{participants}/{name}/try") for name in ("a", "b")]
+    Args:
+        target: prepares calls of a URL.
+        coordinator: its base URL.
+        participants: their base URL, for the tries.
+        targets: what the branches' targets begin with: that URL, or a service's name.
+    """
+
+    def __init__(self, target: Prepare, coordinator: str, participants: str, targets: str) -> None:
+        self._target, self._coordinator = target, coordinator
+        self._begin = target(f"{coordinator}/v1/transactions")
+        self._begin_and_wait = target(f"{coordinator}/v1/transactions?wait_ms=30000")
+        self._tries = [target(f"{participants}/{name}/try") for name in ("a", "b")]
         self._branches = b",".join(
-            b'{"branch_id":"%b","target":"%b/%b","payload":%b}' % (name, participants.encode(), name, PAYLOAD)
+            b'{"branch_id":"%b","target":"%b/%b","payload":%b}' % (name, targets.encode(), name, PAYLOAD)
             for name in (b"a", b"b")
         )
 
@@ -47,7 +55,7 @@ class Plans:
         await self._expect(self._begin, self._begin_body(gid, b"tcc"), 201)
         for name, target in zip(("a", "b"), self._tries, strict=True):
             await target.call(PAYLOAD, _TRY_HEADERS.fill(gid, name, "try"), timeout_ms=_TIMEOUT_MS)
-        commit = self._client.target(f"{self._coordinator}/v1/transactions/{gid}/commit")
+        commit = self._target(f"{self._coordinator}/v1/transactions/{gid}/commit")
         await self._expect(commit, b"{}", 200)
 
     async def drive(self, gid: str) -> None:
@@ -66,19 +74,19 @@ class Plans:
         return b'{"gid":"%b","pattern":"%b"%b,"branches":[%b]}' % (gid.encode(), pattern, more, self._branches)
 
     @staticmethod
-    async def _expect(target: HttpTarget, body: bytes, status: int) -> None:
-        reply = await target.call(body, timeout_ms=_TIMEOUT_MS)
+    async def _expect(target: Target, body: bytes, status: int) -> None:
+        reply = await target.call(body, b"", timeout_ms=_TIMEOUT_MS)
         if reply.status != status:
             raise Failed(f"HTTP {reply.status}: {reply.body[:200]!r}")
 
 
-def sdk_form(sdk: Client, participants: str) -> Transaction:
+def sdk_form(sdk: Client, targets: str) -> Transaction:
     """Return the SDK's own form: `async with`, two calls."""
 
     async def run(_gid: str) -> None:
         async with sdk.tcc("bench", timeout=timedelta(seconds=30)) as tx:
-            await tx.call(f"{participants}/a", {"amount": 30, "account": "alice"})
-            await tx.call(f"{participants}/b", {"amount": 30, "account": "alice"})
+            await tx.call(f"{targets}/a", {"amount": 30, "account": "alice"})
+            await tx.call(f"{targets}/b", {"amount": 30, "account": "alice"})
 
     return run
 
@@ -122,15 +130,27 @@ async def main() -> None:
     parser.add_argument("form", choices=["tcc", "drive", "saga", "saga_begin", "sdk"])
     parser.add_argument("--coordinator", required=True)
     parser.add_argument("--participants", required=True)
+    parser.add_argument("--targets", help="what the branches' targets begin with; default: --participants")
+    parser.add_argument("--transport", choices=["http", "tcp"], default="http")
     parser.add_argument("--callers", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=8)
     options = parser.parse_args()
-    limits = HttpLimits(max_connections=options.callers)
-    async with HttpClient(limits=limits) as client, Client(options.coordinator) as sdk:
+    targets = options.targets or options.participants
+    settings = Settings(url=options.coordinator, transport="auto" if options.transport == "tcp" else "http")
+    async with AsyncExitStack() as stack:
         if options.form == "sdk":
-            transaction = sdk_form(sdk, options.participants)
+            sdk = await stack.enter_async_context(Client(settings=settings))
+            transaction = sdk_form(sdk, targets)
         else:
-            transaction = getattr(Plans(client, options.coordinator, options.participants), options.form)
+            if options.transport == "tcp":
+                tcp = await stack.enter_async_context(TcpClient())
+                prepare: Prepare = tcp.target
+            else:
+                limits = HttpLimits(max_connections=options.callers)
+                http = await stack.enter_async_context(HttpClient(limits=limits))
+                prepare = http.target
+            plans = Plans(prepare, options.coordinator, options.participants, targets)
+            transaction = getattr(plans, options.form)
         print(json.dumps(await measure(transaction, options.callers, options.seconds)))
 
 

@@ -1,4 +1,7 @@
-"""Participants that do nothing, fast: one process, one answer to every request."""
+"""Participants that do nothing, fast: one process, one answer to every request, over HTTP and over TCP.
+
+python bench/noop.py HTTP_PORT TCP_PORT
+"""
 
 import asyncio
 import sys
@@ -6,7 +9,12 @@ import sys
 import httptools
 import uvloop
 
-_ANSWER = b'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 11\r\n\r\n{"ok":true}'
+from placet_rpc.frames import CODEC_HTTP
+from placet_rpc.http.fast_lane import HotRequest
+from placet_rpc.tcp import HttpCalls, TcpServer
+
+_BODY = b'{"ok":true}'
+_ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 11\r\n\r\n" + _BODY
 
 
 class NoOp(asyncio.Protocol):
@@ -26,11 +34,17 @@ class NoOp(asyncio.Protocol):
         self._transport.write(_ANSWER)
 
 
-async def main(port: int) -> None:
+def _answer(request: HotRequest) -> None:
+    request.respond(200, _BODY)
+
+
+async def main(http_port: int, tcp_port: int) -> None:
     """Serve until killed."""
-    server = await asyncio.get_running_loop().create_server(NoOp, "127.0.0.1", port, backlog=2048)
-    await server.serve_forever()
+    http = await asyncio.get_running_loop().create_server(NoOp, "127.0.0.1", http_port, backlog=2048)
+    tcp = TcpServer({CODEC_HTTP: HttpCalls(routes=lambda _method, _target: _answer)})
+    await tcp.start(port=tcp_port)
+    await http.serve_forever()
 
 
 if __name__ == "__main__":
-    uvloop.run(main(int(sys.argv[1])))
+    uvloop.run(main(int(sys.argv[1]), int(sys.argv[2])))

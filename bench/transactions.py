@@ -1,12 +1,16 @@
 """The transaction benchmark: one command, every figure, on this machine.
 
-    .venv/bin/python bench/transactions.py --database-url postgresql://postgres@127.0.0.1:15432/postgres
-    .venv/bin/python bench/transactions.py --database-url sqlite:////tmp/bench.db --forms tcc --callers 1,64
+    .venv/bin/python bench/transactions.py --store postgres --floor floor.py
+    .venv/bin/python bench/transactions.py --store sqlite --forms tcc --callers 1,64
+    .venv/bin/python bench/transactions.py --store postgres --forms tcc --transports http,tcp --callers 64
+    .venv/bin/python bench/transactions.py --store sqlite --forms tcc --callers 64 --finished-rows 1000000
 
-Starts no-op participants, a coordinator (`placet server`) on an empty database of its own, and load, each as a process on
-loopback. For each form and number of callers it prints transactions per second, latencies, the coordinator's CPU per
-transaction, and the statements, commits and round trips per transaction as the store counted them; then what was still
-open one second after the load ended. `--floor FILE` runs a floor program with the same interface as ours beside it.
+Starts no-op participants, a coordinator (`placet server`) on an empty database of its own, and load, each a process on
+loopback. For each form, transport and number of callers it prints transactions per second, latencies, the coordinator's
+CPU per transaction, and the statements, commits and round trips per transaction as the store counted them; then what was
+still open one second after the load ended. `--floor FILE` runs a floor program before, in the same session, and again
+with its own load against our coordinator. `--finished-rows` measures on an empty database, then on one with so many
+finished transactions. `--store` postgres and mariadb need `compose/services up postgres mariadb`.
 """
 
 import argparse
@@ -16,15 +20,23 @@ import platform
 import re
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from databases import Database, database
+
 HERE = Path(__file__).parent
-COORDINATOR_PORT, PARTICIPANTS_PORT = 18_470, 18_471
+COORDINATOR_PORT, COORDINATOR_TCP_PORT = 18_470, 18_472
+PARTICIPANTS_PORT, PARTICIPANTS_TCP_PORT = 18_471, 18_473
+FLOOR_PARTICIPANTS_PORT = 18_791
 COUNTERS = ("statements", "commits", "round_trips", "entries")
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
+COORDINATOR = f"http://127.0.0.1:{COORDINATOR_PORT}"
 
 
 @dataclass
@@ -42,55 +54,53 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / CLOCK_TICKS
 
 
-def get(path: str) -> str:
-    """Return the body of a GET of the coordinator."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{COORDINATOR_PORT}{path}", timeout=10) as reply:
+def ask(path: str, body: object = None, method: str = "GET") -> str:
+    """Return the body of the coordinator's answer."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(COORDINATOR + path, data=data, method=method)
+    with urllib.request.urlopen(request, timeout=10) as reply:
         return reply.read().decode()
 
 
 def snapshot(pid: int) -> Snapshot:
     """Read CPU, the store's counters and the open transactions."""
-    metrics = get("/metrics")
+    metrics = ask("/metrics")
     counters = {
         name: float(found.group(1))
         if (found := re.search(rf"^placet_store_{name}_total (\S+)$", metrics, re.MULTILINE))
         else 0.0
         for name in COUNTERS
     }
-    still_open = sum(float(value) for value in re.findall(r"^placet_transactions_open\{[^}]*\} (\S+)$", metrics, re.MULTILINE))
-    return Snapshot(cpu_seconds(pid), counters, still_open)
+    open_rows = re.findall(r"^placet_transactions_open\{[^}]*\} (\S+)$", metrics, re.MULTILINE)
+    return Snapshot(cpu_seconds(pid), counters, sum(map(float, open_rows)))
 
 
 def wait_ready(child: subprocess.Popen[bytes]) -> None:
     """Wait until calls are served."""
-    give_up_at = time.monotonic() + 30
+    give_up_at = time.monotonic() + 60
     while time.monotonic() < give_up_at:
         if child.poll() is not None:
             raise SystemExit("the coordinator ended at start; run `placet doctor`")
         try:
-            get("/readyz")
+            ask("/readyz")
         except OSError:
             time.sleep(0.1)
         else:
             return
-    raise SystemExit("the coordinator did not become ready within 30 s")
+    raise SystemExit("the coordinator did not become ready within 60 s")
 
 
-def run_load(form: str, callers: int, seconds: float) -> dict[str, float]:
+def run_load(form: str, transport: str, callers: int, seconds: float) -> dict[str, float]:
     """Run one load process and return its figures."""
-    command = [
-        sys.executable,
-        str(HERE / "load.py"),
-        form,
-        "--coordinator",
-        f"http://127.0.0.1:{COORDINATOR_PORT}",
-        "--participants",
-        f"http://127.0.0.1:{PARTICIPANTS_PORT}",
-        "--callers",
-        str(callers),
-        "--seconds",
-        str(seconds),
-    ]
+    if transport == "tcp":
+        coordinator = f"tcp://127.0.0.1:{COORDINATOR_TCP_PORT}" if form != "sdk" else COORDINATOR
+        participants, targets = f"tcp://127.0.0.1:{PARTICIPANTS_TCP_PORT}", "noop"
+    else:
+        coordinator, participants = COORDINATOR, f"http://127.0.0.1:{PARTICIPANTS_PORT}"
+        targets = participants
+    command = [sys.executable, str(HERE / "load.py"), form, "--coordinator", coordinator]
+    command += ["--participants", participants, "--targets", targets, "--transport", transport]
+    command += ["--callers", str(callers), "--seconds", str(seconds)]
     finished = subprocess.run(command, capture_output=True, text=True, check=False)
     if finished.returncode:
         raise SystemExit(f"{form} at {callers} callers failed:\n{finished.stderr}")
@@ -98,14 +108,14 @@ def run_load(form: str, callers: int, seconds: float) -> dict[str, float]:
     return figures
 
 
-def measure(form: str, callers: int, seconds: float, pid: int) -> dict[str, object]:
+def measure(form: str, transport: str, callers: int, seconds: float, pid: int) -> dict[str, object]:
     """Run one load, and set the coordinator's figures beside it."""
     before = snapshot(pid)
-    figures = run_load(form, callers, seconds)
+    figures = run_load(form, transport, callers, seconds)
     time.sleep(1.1)  # the open transactions are counted at most once a second
     after = snapshot(pid)
     count = figures["count"]
-    row: dict[str, object] = {"form": form, **figures}
+    row: dict[str, object] = {"form": form, "transport": transport, **figures}
     row["coordinator_cpu_us_per_tx"] = round((after.cpu_s - before.cpu_s) / count * 1e6)
     for name in COUNTERS:
         row[f"{name}_per_tx"] = round((after.counters[name] - before.counters[name]) / count, 3)
@@ -115,48 +125,86 @@ def measure(form: str, callers: int, seconds: float, pid: int) -> dict[str, obje
 
 def machine() -> dict[str, str]:
     """Say what this was measured on."""
-    model = next(
-        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
-        "?",
-    )
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((line.split(":")[1].strip() for line in lines if "model name" in line), "?")
     return {"cpu": f"{os.cpu_count()} x {model}", "python": platform.python_version(), "kernel": platform.release()}
 
 
-def floor_figures(floor: str, store: str, callers: str, seconds: float) -> None:
-    """Run the floor program: its own coordinator, and its load against ours."""
-    subprocess.run(
-        [sys.executable, floor, "run", "--store", store, "--callers", callers, "--seconds", str(seconds)], check=True
-    )
+@contextmanager
+def stage(store: Database) -> Iterator[int]:
+    """Run participants and a coordinator; yield the coordinator's pid."""
+    environment = {**os.environ, "PLACET_DATABASE_URL": store.url, "PLACET_TCP_PORT": str(COORDINATOR_TCP_PORT)}
+    server = [str(Path(sys.executable).parent / "placet"), "server", "--port", str(COORDINATOR_PORT)]
+    noop = [sys.executable, str(HERE / "noop.py"), str(PARTICIPANTS_PORT), str(PARTICIPANTS_TCP_PORT)]
+    children = [subprocess.Popen(noop)]
+    try:
+        with tempfile.TemporaryFile() as log:
+            children.append(subprocess.Popen(server, env=environment, stdout=log, stderr=log))
+        wait_ready(children[1])
+        operations = ["try", "confirm", "cancel", "action", "compensate"]
+        instance = {
+            "base_url": f"http://127.0.0.1:{PARTICIPANTS_PORT}",
+            "tcp_url": f"tcp://127.0.0.1:{PARTICIPANTS_TCP_PORT}",
+            "actions": {"a": operations, "b": operations},
+            "lease_ms": 3_600_000,
+        }
+        ask("/v1/services/noop/instances/one", instance, "PUT")
+        yield children[1].pid
+    finally:
+        for child in children:
+            child.terminate()
+        for child in children:
+            child.wait(30)
+
+
+def run_forms(options: argparse.Namespace, pid: int, rows: int) -> None:
+    """Measure and print every combination that was asked for."""
+    for form in options.forms.split(","):
+        for transport in options.transports.split(","):
+            for callers in map(int, options.callers.split(",")):
+                figures = measure(form, transport, callers, options.seconds, pid)
+                print(json.dumps({"finished_rows": rows, **figures}), flush=True)
+
+
+def run_floor(options: argparse.Namespace, store: Database) -> None:
+    """Run the floor program: its own coordinator, then its load against ours."""
+    floor = [sys.executable, options.floor]
+    seconds = ["--seconds", str(options.seconds)]
+    subprocess.run([*floor, "run", "--store", store.floor_url, "--callers", options.callers, *seconds], check=True)
+    participants = subprocess.Popen([*floor, "participants"])
+    try:
+        with stage(store):
+            for callers in options.callers.split(","):
+                product = ["--product-port", str(COORDINATOR_PORT), "--callers", callers]
+                subprocess.run([*floor, "load", *product, *seconds], check=True)
+    finally:
+        participants.terminate()
+        participants.wait(10)
 
 
 def main() -> None:
     """Run all measurements."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--database-url", required=True, help="an empty database of its own")
+    parser.add_argument("--store", choices=["sqlite", "postgres", "mariadb"], default="sqlite")
     parser.add_argument("--forms", default="tcc,saga_begin,saga,drive,sdk")
+    parser.add_argument("--transports", default="http")
     parser.add_argument("--callers", default="1,16,64,256")
     parser.add_argument("--seconds", type=float, default=8)
-    parser.add_argument("--floor", help="a floor program to run before and after, in the same session")
-    parser.add_argument("--floor-store", help="the floor's store, as it names it")
+    parser.add_argument("--finished-rows", type=int, default=0)
+    parser.add_argument("--floor", help="a floor program to run in the same session")
     options = parser.parse_args()
     print(json.dumps(machine()))
-    environment = {**os.environ, "PLACET_DATABASE_URL": options.database_url}
-    children: list[subprocess.Popen[bytes]] = []
-    try:
+    with database(options.store) as store:
         if options.floor:
-            floor_figures(options.floor, options.floor_store, options.callers, options.seconds)
-        children.append(subprocess.Popen([sys.executable, str(HERE / "noop.py"), str(PARTICIPANTS_PORT)]))
-        server = [str(Path(sys.executable).parent / "placet"), "server", "--port", str(COORDINATOR_PORT)]
-        children.append(subprocess.Popen(server, env=environment, stdout=subprocess.DEVNULL))
-        wait_ready(children[1])
-        for form in options.forms.split(","):
-            for callers in options.callers.split(","):
-                print(json.dumps(measure(form, int(callers), options.seconds, children[1].pid)), flush=True)
-    finally:
-        for child in children:
-            child.terminate()
-        for child in children:
-            child.wait(20)
+            run_floor(options, store)
+            store.empty()
+        with stage(store) as pid:
+            run_forms(options, pid, 0)
+        if options.finished_rows:
+            store.empty()
+            with stage(store) as pid:
+                store.fill(options.finished_rows)
+                run_forms(options, pid, options.finished_rows)
 
 
 if __name__ == "__main__":
