@@ -126,6 +126,24 @@ async def test_writes_that_wait_are_not_written_under_a_lost_lease(make_node):
     await node.ownership._begin_anew()
 
 
+async def test_decision_that_lands_after_the_lease_was_lost_is_carried_out_by_the_next_life(make_node):
+    """A write that was with the store when the lease was lost is answered as it ended, and driven by whoever claims."""
+    node = await make_node(renews=False, recovers=False)
+    await node.begin("t", "a")
+    node.store.hold_writes()
+    committed = asyncio.create_task(node.commands.commit("t"))
+    await node.store.arrived.wait()
+    earlier = node.ownership.boot_id
+    node.ownership._expires_at = 0
+    await node.ownership._renew()
+    node.store.let_writes_go()
+    assert (await committed).status == "committing"
+    assert not node.script.calls
+    assert (await node.row("t")).owner == earlier
+    await node.ownership._begin_anew()
+    assert (await node.until_status("t", "committed")).owner == node.ownership.boot_id
+
+
 async def test_released_lease_is_claimable_at_once(make_node):
     """A node that stops in order keeps nobody waiting for its lease to end."""
     one = await make_node(node_id="one", lease=timedelta(hours=1))
