@@ -91,6 +91,10 @@ class Chains:
         self._states: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
         self._overrides: dict[tuple[str, str], Settings] = {}
         self._references: WeakSet[Reference] = WeakSet()
+        for each in seams.ordering:
+            attach = getattr(each, "attach", None)
+            if attach is not None:
+                attach(directory)
 
     def reference(self, service: ServiceSpec, settings: Settings, methods: Mapping[str, Settings]) -> "Reference":
         """Returns the chains of a service, one per method.

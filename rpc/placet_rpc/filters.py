@@ -9,7 +9,7 @@ see what callers see, limits and retries included; `attempts` sees every single 
 
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from placet_rpc.invocation import Invocation
 
@@ -53,6 +53,15 @@ class Router(Protocol):
         ...
 
 
+@runtime_checkable
+class ChoosesInstances(Protocol):
+    """A filter in `Seams.ordering` that says which instance a call goes to, so it has to know them."""
+
+    def attach(self, directory: Any, /) -> None:
+        """Says where instances are known (a `cluster.Directory`); the client does so when it is made."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seams:
     """Filters of the application, and of parts that know more than this chain, in its named places.
@@ -60,7 +69,8 @@ class Seams:
     Attributes:
         auth: before everything; adds proof of who calls.
         statistics: around everything that may refuse or repeat a call.
-        ordering: decides when a call with a key may go on, and to which instance (`Invocation.instance`).
+        ordering: decides when a call with a key may go on, and to which instance (`Invocation.instance`). A filter with
+            a method `attach` is given the client's directory.
         attempts: around each request to one instance, which `Invocation.instance` names.
         routers: of each attempt; all have to admit an instance.
     """

@@ -6,6 +6,7 @@ that ends with the call's time: a probe that is cancelled, blocked or lost can't
 """
 
 import enum
+import logging
 from dataclasses import dataclass
 from datetime import timedelta
 from types import TracebackType
@@ -18,6 +19,8 @@ from placet_rpc.filters import Proceed
 from placet_rpc.invocation import Invocation
 from placet_rpc.policies.failure import speaks_against
 from placet_rpc.policies.window import Window
+
+_log = logging.getLogger("placet_rpc.client")
 
 _CALLS, _FAILED, _SLOW = 0, 1, 2
 _DOUBLINGS_MAX = 16
@@ -253,6 +256,7 @@ class Breaker:
             self._close()
 
     def _close(self) -> None:
+        _log.info("the breaker of %s is closed", self.name or "a method")
         self._state = State.CLOSED
         self._epoch += 1
         self._window.clear()
@@ -264,6 +268,7 @@ class Breaker:
         self._open_until = now + seconds
         self._leases.clear()
         self.opened += 1
+        _log.warning("the breaker of %s is open for %.1f s", self.name or "a method", seconds)
 
     def _next_seconds(self) -> float:
         first, cap = self.limits.open_first.total_seconds(), self.limits.open_cap.total_seconds()

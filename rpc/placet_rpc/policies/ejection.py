@@ -5,6 +5,7 @@ that stands out, and calls much slower than its peers'. An ejection is a guess: 
 instances, all of them are used.
 """
 
+import logging
 import statistics
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,6 +13,8 @@ from datetime import timedelta
 from placet_rpc.balancing.member import Member
 from placet_rpc.clock import Clock
 from placet_rpc.governance.histogram import Histogram, bucket_of, percentiles_us
+
+_log = logging.getLogger("placet_rpc.client")
 
 _PERCENTILE = 0.95
 _COMPARABLE = 3  # of two, nobody can say which one is the outlier
@@ -143,8 +146,10 @@ class Ejection:
         record.times += 1
         self.count += 1
         first, cap = self.limits.ejected_first.total_seconds(), self.limits.ejected_cap.total_seconds()
-        member.ejected_until = now + min(first * record.times, cap)
+        seconds = min(first * record.times, cap)
+        member.ejected_until = now + seconds
         self.out.add(member)
+        _log.warning("instance %s is left out for %g s: it behaves worse than the others", member.instance_id, seconds)
 
     def _compare(self, now: float) -> None:
         self._compare_at = now + self.limits.interval.total_seconds()

@@ -11,9 +11,11 @@ from datetime import timedelta
 from placet_contract.backoff import backoff_ms
 from placet_rpc.errors import (
     BreakerOpen,
+    CallOngoing,
     CallRefused,
     ClientClosed,
     LimitReached,
+    OutcomeLost,
     RpcError,
     Safety,
     TargetRefused,
@@ -24,7 +26,9 @@ FREE_HOPS_MAX = 10
 
 _OF_THE_CALL = frozenset({"header_bytes", "max_message_bytes"})
 """Limits that the call would meet anywhere."""
-_NEVER = (BreakerOpen, ClientClosed, TargetRefused)
+_NEVER = (BreakerOpen, ClientClosed, OutcomeLost, TargetRefused)
+_OF_THE_ORDER = frozenset({"handing_over", "moved", "out_of_order"})
+"""Refusals after which a call has to go elsewhere or to wait for another one: `ordering` repeats it, and knows how."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +65,8 @@ class Retry:
         """
         if isinstance(error, CallRefused) and error.push_back_ms > 0:
             return error.push_back_ms
+        if isinstance(error, CallOngoing) and error.retry_after_ms > 0:
+            return error.retry_after_ms
         first, cap = (value // timedelta(milliseconds=1) for value in (self.backoff_first, self.backoff_cap))
         return backoff_ms(attempt, first_ms=max(first, 1), cap_ms=max(cap, 1), chance=chance)
 
@@ -69,7 +75,7 @@ def may_repeat(error: RpcError, *, idempotent: bool) -> bool:
     """True if sending the call again can't have its effect twice, and may help."""
     if isinstance(error, _NEVER) or (isinstance(error, LimitReached) and error.limit in _OF_THE_CALL):
         return False
-    if isinstance(error, CallRefused) and error.push_back_ms < 0:
+    if isinstance(error, CallRefused) and (error.push_back_ms < 0 or error.reason in _OF_THE_ORDER):
         return False
     return error.safety.repeatable or (idempotent and error.safety is Safety.UNKNOWN)
 

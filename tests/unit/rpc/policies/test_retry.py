@@ -18,6 +18,7 @@ from placet_rpc import (
     Safety,
     TargetRefused,
 )
+from placet_rpc.errors import CallOngoing, KeyReused, OutcomeLost, OutOfOrder
 from placet_rpc.policies.retry import Retry, is_free, may_repeat
 
 ALWAYS, IF_IDEMPOTENT, NEVER = (True, True), (False, True), (False, False)
@@ -37,6 +38,11 @@ EVERY = [
     (TargetRefused("m"), NEVER),
     (ClientClosed("m", safety=Safety.NOT_SENT), NEVER),
     (BreakerOpen("m", retry_after_ms=1), NEVER),
+    (CallOngoing("m", retry_after_ms=40), IF_IDEMPOTENT),
+    (OutcomeLost("m"), NEVER),
+    (KeyReused("m"), NEVER),
+    (OutOfOrder("m", push_back_ms=20), NEVER),
+    (CallRefused("m", reason="moved"), NEVER),
 ]
 
 
@@ -70,8 +76,8 @@ def test_delays_grow_with_full_jitter_up_to_a_second():
 
 def test_the_server_may_say_how_long_to_wait():
     """Its push-back goes before the backoff."""
-    error = CallRefused("m", reason="overloaded", push_back_ms=700)
-    assert Retry().delay_ms(error, 1, 0.5) == 700
+    for error in (CallRefused("m", reason="overloaded", push_back_ms=700), CallOngoing("m", retry_after_ms=700)):
+        assert Retry().delay_ms(error, 1, 0.5) == 700
 
 
 @pytest.mark.parametrize(
