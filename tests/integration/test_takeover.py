@@ -99,3 +99,21 @@ def test_request_at_another_node_is_served_there(two_servers, participant):
     assert (committed.status, committed.json["status"]) == (200, "committed")
     assert {call.action for call in participant.calls if call.op == "confirm"} == {"debit", "credit"}
     assert not [call for call in participant.calls if call.op == "cancel"]
+
+
+def test_node_that_is_asked_to_stop_hands_over_at_once(servers, participant, postgres_url):
+    """A rolling restart waits for no lease: what was open is claimed as soon as the node has released its own."""
+    first, second = (
+        servers(postgres_url, PLACET_NODE_ID=name, PLACET_LEASE="10m", PLACET_DRAIN="1s").run()
+        for name in ("first", "second")
+    )
+    participant.hold("debit/confirm")
+    first.begin({"pattern": "tcc", "gid": "open", "timeout_ms": 600_000, "branches": branches(participant, "credit")})
+    first.begin({"pattern": "tcc", "gid": "decided", "branches": branches(participant, "debit", "credit")})
+    ask("POST", f"{first.url}/v1/transactions/decided/commit")
+    until("a confirm was sent", lambda: participant.arrived("debit/confirm"))
+    first.stop()
+    participant.release()
+    second.settled("decided", "committed")
+    committed = ask("POST", f"{second.url}/v1/transactions/open/commit?wait_ms=20000")
+    assert (committed.status, committed.json["status"]) == (200, "committed")
