@@ -20,7 +20,7 @@ PAGE_ROWS = 500
 PAGES_MAX = 200
 """Pages of one run; what is left waits for the next."""
 
-EVERY = timedelta(minutes=10)
+EVERY_SECONDS = 600.0
 
 _columns = barrier.c
 _log = logging.getLogger("placet.purge")
@@ -77,7 +77,7 @@ async def purge_forever(run: Callable[[], Awaitable[None]]) -> None:
     """Runs the purge every ten minutes or so, spread over instances; after a failure it waits for the next turn."""
     while True:
         spread = 0.5 + random.random()  # noqa: S311 - jitter is no secret
-        await asyncio.sleep(EVERY.total_seconds() * spread)
+        await asyncio.sleep(EVERY_SECONDS * spread)
         try:
             await run()
         except CoordinatorError as error:

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -150,8 +151,8 @@ def done(body: Any = None) -> Script:
     return lambda request: Answer(200, body, {"placet-outcome": request.headers["idempotency-key"]})
 
 
-async def start(stack: list[Callable[[], Awaitable[None]]]) -> Server:
-    server = Server()
+async def start(stack: list[Callable[[], Awaitable[None]]], kind: type[Server] = Server) -> Server:
+    server = kind()
     listener = await asyncio.start_server(server.connected, "127.0.0.1", 0, limit=HEAD_BYTES_MAX)
     server.url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
 
@@ -166,10 +167,10 @@ async def start(stack: list[Callable[[], Awaitable[None]]]) -> Server:
 
 
 @pytest.fixture
-async def serve() -> AsyncIterator[Callable[[], Awaitable[Server]]]:
-    """Starts scripted servers: `server = await serve()`."""
+async def serve() -> AsyncIterator[Callable[..., Awaitable[Server]]]:
+    """Starts scripted servers: `server = await serve()`, or one of a subclass."""
     stack: list[Callable[[], Awaitable[None]]] = []
-    yield lambda: start(stack)
+    yield partial(start, stack)
     for stop in stack:
         await stop()
 

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_asyn
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
 
 from placet import tables
-from unit.sdk_initiator.conftest import Server, serve, transaction
+from unit.sdk_initiator.conftest import Answer, Request, Server, serve, transaction
 
 __all__ = ["serve"]
 
@@ -141,10 +141,31 @@ def slug(response: httpx2.Response) -> str:
     return str(response.json()["type"]).rpartition("/")[2]
 
 
+class Coordinator(Server):
+    """A scripted coordinator that also answers for instances, whose names no test knows before.
+
+    Attributes:
+        on_instances: what announcements and withdrawals are told, in turn; the last one repeats.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.on_instances: list[Answer] = [Answer(200, {})]
+
+    def _answer(self, request: Request) -> Answer:
+        if "/instances/" not in request.path:
+            return super()._answer(request)
+        return self.on_instances.pop(0) if len(self.on_instances) > 1 else self.on_instances[0]
+
+    def announcements(self, method: str = "PUT") -> list[Request]:
+        """Return what instances have said."""
+        return [request for request in self.requests if request.method == method and "/instances/" in request.path]
+
+
 @pytest.fixture
-async def coordinator(serve) -> Server:
+async def coordinator(serve) -> Coordinator:
     """A scripted coordinator on which all goes well, unless a test scripts it otherwise."""
-    server: Server = await serve()
+    server: Coordinator = await serve(Coordinator)
     server.on("/v1/transactions", lambda request: transaction(request, "active", 201))
     server.on("/branches", lambda request: transaction(request, "active"))
     server.on("/commit", lambda request: transaction(request, "committing"))
