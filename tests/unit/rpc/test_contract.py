@@ -11,10 +11,11 @@ from typing import Protocol
 import pytest
 
 from placet_contract.service import method, service
-from placet_rpc.client import Client, SyncClient
+from placet_rpc.client import Client
 from placet_rpc.codecs import find_codecs
 from placet_rpc.contract import service_of
 from placet_rpc.server import Server
+from placet_rpc.sync_client import SyncClient
 
 ROOT = Path(__file__).parents[3]
 

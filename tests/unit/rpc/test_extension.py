@@ -7,8 +7,9 @@ import pytest
 from placet_contract.service import service
 from placet_rpc import extension
 from placet_rpc.balancing import BALANCERS
-from placet_rpc.client import TRANSPORTS, Client
+from placet_rpc.client import Client
 from placet_rpc.cluster import CLUSTERS
+from placet_rpc.transports import TRANSPORTS
 
 GROUP_HERE = "unit.rpc.test_extension"
 

@@ -8,10 +8,10 @@ import pytest
 
 from placet_contract.service import method, service
 from placet_rpc import CallTimeout
-from placet_rpc.client import SyncClient
 from placet_rpc.context import call_options
 from placet_rpc.policies.degradation import Null, Value
 from placet_rpc.server import Server
+from placet_rpc.sync_client import SyncClient
 
 
 @service("stock")

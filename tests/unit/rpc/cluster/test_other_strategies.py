@@ -26,7 +26,7 @@ async def test_failsafe_answers_none_and_says_so_now_and_then(network, caplog):
         route.always = ConnectionLost("m")
     assert [await failsafe.invoke(make_call(), targets) for _ in range(20)] == [None] * 20
     assert failsafe.failed == 20
-    assert len(caplog.records) == 5
+    assert sum("answered with None" in record.message for record in caplog.records) == 5
     for route in network.routes.values():
         route.always = SoldOut()
     with pytest.raises(SoldOut):
