@@ -49,7 +49,7 @@ async def test_commit_whose_answers_are_all_lost_has_happened_and_is_called_unkn
     """`OutcomeUnknown` is no failure: whoever asks learns that it is committed."""
     proxy.lose("/commit", Fate.ANSWER_LOST)
     with pytest.raises(OutcomeUnknown) as caught:
-        async with placet.tcc("order", timeout=2) as tx:
+        async with placet.tcc("order", timeout=4) as tx:
             await tx.call("north/hold", {"order": order})
     assert caught.value.gid == tx.gid
     assert (await direct.wait(tx.gid)).status == "committed"
@@ -62,7 +62,7 @@ async def test_commit_whose_requests_are_all_lost_has_not_happened_and_is_called
     """The same words for the opposite truth: the coordinator's timeout has decided, and whoever asks learns it."""
     proxy.lose("/commit", Fate.REQUEST_LOST)
     with pytest.raises(OutcomeUnknown):
-        async with placet.tcc("order", timeout=2) as tx:
+        async with placet.tcc("order", timeout=4) as tx:
             await tx.call("north/hold", {"order": order})
     view = await direct.wait(tx.gid)
     assert (view.status, view.reason) == ("aborted", "timeout")

@@ -7,50 +7,28 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from acceptance.processes import until
+from acceptance.participant import Participant
+from acceptance.processes import Server, until
 from placet import Client, OutcomeUnknown, SyncClient
 
 from .conftest import over_http
 from .proxy import Fate, Proxy
 
 
-@pytest.mark.parametrize("fate", [Fate.REQUEST_LOST, Fate.ANSWER_LOST], ids=["before", "after the decision"])
-async def test_commit_outlives_the_coordinators_death(own_system, sqlite_url, order, fate):
-    """Killed before or after it wrote the decision, it is asked again until it is back; then the block is left."""
-    system = await asyncio.to_thread(own_system, sqlite_url)
-    restarts = []
-
-    async def kill_and_start_again():
-        await asyncio.to_thread(system.server.kill)
-        restarts.append(asyncio.create_task(asyncio.to_thread(system.server.run)))
-
-    async with Proxy(system.server.url) as proxy, Client(settings=over_http(proxy.url)) as placet:
-        proxy.before_loss = kill_and_start_again
-        proxy.lose("/commit", fate, times=1)
-        async with placet.tcc("order", timeout=60) as tx:
-            await tx.call("north/hold", {"order": order})
-            await tx.call("south/hold", {"order": order})
-        await asyncio.gather(*restarts)
-        assert (len(restarts), proxy.seen("/commit") >= 2) == (1, True)
-        assert (await placet.wait(tx.gid)).status == "committed"
-    assert await system.north.entries(order) == await system.south.entries(order) == ["confirmed"]
+@pytest.fixture
+def server(sqlite_url, tmp_path):
+    """A coordinator that may be killed; the services know the shared one, so it calls them by URL."""
+    alone = Server(sqlite_url, tmp_path, PLACET_NODE_ID="one")
+    try:
+        yield alone.run()
+    finally:
+        alone.stop()
 
 
-async def test_commit_over_tcp_outlives_the_coordinators_death(own_system, sqlite_url, order):
-    """Frozen as the commit goes out, then killed and started again: the multiplexed connection is no other case."""
-    system = await asyncio.to_thread(own_system, sqlite_url)
-    async with Client(system.server.url) as placet:
-        async with placet.tcc("before") as tx:
-            await tx.call("north/hold", {"order": f"{order}-before"})
-        await asyncio.gather(*placet.coordinator._ways._looks)
-        assert placet.coordinator._ways.tcp_url_of(system.server.url) is not None
-        async with placet.tcc("order", timeout=60) as tx:
-            await tx.call("north/hold", {"order": order})
-            system.server.freeze()
-            restarting = asyncio.create_task(asyncio.to_thread(restart, system.server))
-        await restarting
-        assert (await placet.wait(tx.gid)).status == "committed"
-    assert await system.north.entries(order) == ["confirmed"]
+@pytest.fixture
+def hold(system):
+    """The targets of north's and south's hold."""
+    return f"{system.north.url}/placet/hold", f"{system.south.url}/placet/hold"
 
 
 def restart(server):
@@ -58,43 +36,74 @@ def restart(server):
     server.run()
 
 
-async def test_unknown_outcome_is_told_once_the_coordinator_is_back(own_system, sqlite_url, order):
+@pytest.mark.parametrize("fate", [Fate.REQUEST_LOST, Fate.ANSWER_LOST], ids=["before", "after the decision"])
+async def test_commit_outlives_the_coordinators_death(server, hold, system, order, fate):
+    """Killed before or after it wrote the decision, it is asked again until it is back; then the block is left."""
+    restarts = []
+
+    async def kill_and_start_again():
+        await asyncio.to_thread(server.kill)
+        restarts.append(asyncio.create_task(asyncio.to_thread(server.run)))
+
+    async with Proxy(server.url) as proxy, Client(settings=over_http(proxy.url)) as placet:
+        proxy.before_loss = kill_and_start_again
+        proxy.lose("/commit", fate, times=1)
+        async with placet.tcc("order", timeout=100) as tx:
+            for target in hold:
+                await tx.call(target, {"order": order})
+        await asyncio.gather(*restarts)
+        assert (len(restarts), proxy.seen("/commit") >= 2) == (1, True)
+        assert (await placet.wait(tx.gid)).status == "committed"
+    assert await system.north.entries(order) == await system.south.entries(order) == ["confirmed"]
+
+
+async def test_commit_over_tcp_outlives_the_coordinators_death(server, hold, system, order):
+    """Frozen as the commit goes out, then killed and started again: the multiplexed connection is no other case."""
+    async with Client(server.url) as placet:
+        async with placet.tcc("before") as tx:
+            await tx.call(hold[0], {"order": f"{order}-before"})
+        await asyncio.gather(*placet.coordinator._ways._looks)
+        assert placet.coordinator._ways.tcp_url_of(server.url) is not None
+        async with placet.tcc("order", timeout=100) as tx:
+            await tx.call(hold[0], {"order": order})
+            server.freeze()
+            restarting = asyncio.create_task(asyncio.to_thread(restart, server))
+        await restarting
+        assert (await placet.wait(tx.gid)).status == "committed"
+    assert await system.north.entries(order) == ["confirmed"]
+
+
+async def test_unknown_outcome_is_told_once_the_coordinator_is_back(server, hold, system, order):
     """The block gives up before the restart: `wait` then says what the dead coordinator had decided."""
-    system = await asyncio.to_thread(own_system, sqlite_url)
-    async with Proxy(system.server.url) as proxy, Client(settings=over_http(proxy.url)) as placet:
-        proxy.before_loss = lambda: asyncio.to_thread(system.server.kill)
+    async with Proxy(server.url) as proxy, Client(settings=over_http(proxy.url)) as placet:
+        proxy.before_loss = lambda: asyncio.to_thread(server.kill)
         proxy.lose("/commit", Fate.ANSWER_LOST, times=1)
         with pytest.raises(OutcomeUnknown) as caught:
-            async with placet.tcc("order", timeout=2) as tx:
-                await tx.call("north/hold", {"order": order})
+            async with placet.tcc("order", timeout=5) as tx:
+                await tx.call(hold[0], {"order": order})
         with pytest.raises(OutcomeUnknown):
             await placet.wait(tx.gid, timeout=0.3)
-        await asyncio.to_thread(system.server.run)
+        await asyncio.to_thread(server.run)
         assert (await placet.wait(caught.value.gid)).status == "committed"
     assert await system.north.entries(order) == ["confirmed"]
 
 
-async def test_saga_goes_on_by_itself_and_its_wait_goes_on_too(own_system, sqlite_url, order):
-    """A service is down, then the coordinator: whoever waits for the result gets it when both are back."""
-    system = await asyncio.to_thread(own_system, sqlite_url)
-    system.south.kill()
-    async with Client(system.server.url) as placet:
-        saga = placet.saga("trip", gid=order)
-        saga.step("north/book", {"order": order})
-        saga.step("south/book", {"order": order})
-        run = await saga.submit()
-        waiting = asyncio.create_task(run.result(timeout=60))
-        await asyncio.to_thread(until, "the first step is done", lambda: first_step_is_done(system.server, order))
-        system.server.kill()
-        await asyncio.to_thread(system.server.run)
-        system.south.start()
-        result = await waiting
+async def test_saga_goes_on_by_itself_and_its_wait_goes_on_too(server, system, order):
+    """A step is held up while the coordinator dies: whoever waits for the result gets it when both are back."""
+    with Participant() as courier:
+        courier.hold("ship/action")
+        async with Client(server.url) as placet:
+            saga = placet.saga("trip", gid=order)
+            saga.step(f"{system.north.url}/placet/book", {"order": order})
+            saga.step(f"{courier.url}/ship", {"order": order})
+            run = await saga.submit()
+            waiting = asyncio.create_task(run.result(timeout=100))
+            await asyncio.to_thread(until, "the second step is under way", lambda: courier.arrived("ship/action"))
+            await asyncio.to_thread(restart, server)
+            courier.release()
+            result = await waiting
     assert result.view.status == "committed"
-    assert await system.north.entries(order) == await system.south.entries(order) == ["booked"]
-
-
-def first_step_is_done(server, gid):
-    return server.transaction(gid)["branches"][0]["status"] == "done"
+    assert await system.north.entries(order) == ["booked"]
 
 
 async def test_one_story_on_every_database(own_system, database_url, order):
