@@ -3,14 +3,14 @@
 Found by its name from the command line, for the coordinator's package does not import the SDK.
 """
 
-from sqlalchemy import URL, create_engine, make_url
+from sqlalchemy import URL, create_engine, create_mock_engine, make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
-from sqlalchemy.schema import CreateIndex, CreateTable, ExecutableDDLElement
+from sqlalchemy.schema import ExecutableDDLElement
 
 from placet.barrier_table import BarrierMissing, check
 from placet.barrier_table import create as create_table
-from placet.tables import barrier, metadata
+from placet.tables import metadata
 
 _DRIVERS = {
     "postgresql": "postgresql+psycopg",
@@ -30,9 +30,14 @@ def sql(url: str) -> str:
     Raises:
         ValueError: the URL is none of these.
     """
-    dialect = _address(url).get_dialect()()
-    statements: list[ExecutableDDLElement] = [CreateTable(barrier), *map(CreateIndex, barrier.indexes)]
-    return "\n".join(f"{str(statement.compile(dialect=dialect)).strip()};" for statement in statements)
+    statements: list[str] = []
+
+    def write(statement: ExecutableDDLElement, *_: object) -> None:
+        statements.append(f"{str(statement.compile(dialect=engine.dialect)).strip()};")
+
+    engine = create_mock_engine(_address(url), write)
+    metadata.create_all(engine, checkfirst=False)
+    return "\n".join(statements)
 
 
 def create(url: str) -> str:
