@@ -55,6 +55,15 @@ async def test_list_shows_what_was_asked_for_newest_first(store: Store, wanted: 
     assert [row.gid for row in await store.page(ListFilter(**wanted), 50)] == gids
 
 
+async def test_filters_tell_trailing_spaces_and_accents_apart(store: Store):
+    """What is found is what was written, byte by byte: no database's rules of comparison show through."""
+    texts = ["k", "k ", "K", "ḱ", "k\t", "%s 100% 'quoted' back\\slash :name", "' or 1 = 1 -- "]
+    await store.write([insert(a_row(f"g{n}", name=text, business_key=text)) for n, text in enumerate(texts)])
+    for n, text in enumerate(texts):
+        assert [row.gid for row in await store.page(ListFilter(name=text), 10)] == [f"g{n}"]
+        assert [row.gid for row in await store.page(ListFilter(business_key=text), 10)] == [f"g{n}"]
+
+
 async def test_pages_are_stable_while_rows_are_inserted(store: Store):
     """Newer rows don't shift a page, and rows of one instant are neither lost nor shown twice."""
     # Seven rows share each instant; the gid is the tie-break, compared as bytes.

@@ -63,7 +63,8 @@ def refused(error: Error) -> StoreError:
 def said(error: BaseException) -> str:
     """Return the error's text without what it may quote of a row."""
     if not isinstance(error, Error):
-        return str(error) if isinstance(error, OSError) and str(error) else type(error).__name__
+        # A RuntimeError of the driver names the package that a way to authenticate needs.
+        return str(error) if isinstance(error, OSError | RuntimeError) and str(error) else type(error).__name__
     code = number(error)
     if code in QUOTING:
         return f"MariaDB/MySQL error {code} (its text is left out: it may quote a row)"

@@ -10,7 +10,7 @@ from msgspec.structs import astuple
 from sqlalchemy.dialects.mysql.asyncmy import dialect
 
 from placet_coordinator.core.transaction import FORMAT
-from placet_coordinator.ports.rows import Entry, InstanceRow, Row
+from placet_coordinator.ports.rows import Entry, InstanceRow, ListFilter, Row
 from placet_coordinator.store import queries
 from placet_coordinator.store.counters import Counters
 from placet_coordinator.store.mysql.address import Address
@@ -133,6 +133,15 @@ class MysqlStore(Reads):
         results = await self._change([claim], [claimed])
         return [queries.to_row(values) for values in results[-1]]
 
+    async def page(self, wanted: ListFilter, limit: int) -> list[Row]:
+        """Return one page of the list; the length is compared, too, for `=` here takes no notice of trailing spaces."""
+        query = queries.page(wanted, limit)
+        for name in ("name", "business_key"):
+            value = getattr(wanted, name)
+            if value is not None:
+                query = query.where(sa.func.length(global_transaction.c[name]) == len(value.encode()))
+        return [queries.to_row(values) for values in await self._select(query)]
+
     async def due(self, owner: str, before_ms: int, limit: int) -> list[Row]:
         """Return what is due, on a session that clients' lists can't keep busy."""
         rows = await self._read(_compiled(queries.due(owner, before_ms, limit)), self._own)
@@ -174,15 +183,13 @@ class MysqlStore(Reads):
     async def renew(self, node_id: str, boot_id: str, lease_ms: int) -> int | None:
         """Prolong the lease if it is still ours and unexpired; see the port. The clock is read under the row's lock."""
         ours = f"node_id = {text(node_id)} and boot_id = {text(boot_id)}"
+        live = f"{ours} and lease_until_ms > @placet_now"
         results = await self._change(
             [
                 f"select count(*) into @placet_found from node where {ours} for update",
                 f"set @placet_now = {_NOW_MS}",
-                (
-                    f"update node set lease_until_ms = @placet_now + {integer(lease_ms)} "
-                    f"where {ours} and lease_until_ms > @placet_now"
-                ),
-                "set @placet_found = row_count()",
+                f"select count(*) into @placet_found from node where {live}",
+                f"update node set lease_until_ms = @placet_now + {integer(lease_ms)} where {live}",
             ],
             ["select @placet_now, @placet_found"],
         )
