@@ -25,39 +25,44 @@ _RING = "consistent_hash"
 
 
 class Ring(NamedTuple):
-    """Points in order, and the instance of each."""
+    """Points in order, whose they are, and how many of them each instance has."""
 
     points: list[int]
-    owners: list[Member]
+    owners: dict[int, Member]
+    counts: dict[Member, int]
 
 
 class ConsistentHash:
     """Satisfies `Balancer`. The key of a call is its ordering key, else its first argument.
 
-    The ring is built when a snapshot comes, and shared by all methods of the service. Warming up does not change it:
-    a weight does, by the number of points.
+    The ring is built when a snapshot comes, from the one before, and shared by all methods of the service. Warming up
+    does not change it: a weight does, by the number of points.
     """
 
     spi_version = 1
 
     def __init__(self, _clock: Clock, chance: Chance) -> None:
         self._chance = chance
+        self._latest = Ring([], {}, {})
 
     def prepare(self, candidates: Candidates) -> None:
         """Builds the ring."""
-        candidates.keep(_RING, _ring)
+        self._latest = candidates.keep(_RING, self._build)
 
     def pick(self, candidates: Candidates, call: Invocation, excluded: Collection[Member]) -> Member | None:
         """Returns the owner of the call's key, or of the ones after it the first that is not excluded."""
-        points, owners = candidates.keep(_RING, _ring)
+        points, owners, _ = candidates.keep(_RING, self._build)
         if not points:
             return None
         place = bisect_right(points, self._hash(call)) % len(points)
-        owner = owners[place]
+        owner = owners[points[place]]
         if not excluded or owner not in excluded:
             return owner
-        after = (owners[(place + step) % len(owners)] for step in range(1, len(owners)))
+        after = (owners[points[(place + step) % len(points)]] for step in range(1, len(points)))
         return next((member for member in after if member not in excluded), None)
+
+    def _build(self, candidates: Candidates) -> Ring:
+        return ring_of(candidates, self._latest)
 
     def _hash(self, call: Invocation) -> int:
         if call.key:
@@ -68,19 +73,41 @@ class ConsistentHash:
         return self._chance.getrandbits(64)  # there is nothing to be faithful to
 
 
-def _ring(candidates: Candidates) -> Ring:
-    of_point: dict[int, Member] = {}
-    for member in candidates.members:
-        for point in points_of(member.instance_id, member.endpoint.weight):
-            # Two ids on one point: the first by its id has it, in every process.
-            of_point.setdefault(point, member)
-    points = sorted(of_point)
-    return Ring(points, [of_point[point] for point in points])
+def ring_of(candidates: Candidates, before: Ring) -> Ring:
+    """Returns the ring of some candidates.
+
+    Args:
+        candidates: the instances.
+        before: another ring. What both have in common is taken over: sorting two runs is one pass, and among many
+            instances few have come or gone.
+    """
+    counts = {member: points_count(member.endpoint.weight) for member in candidates.members}
+    left = [member for member, count in before.counts.items() if counts.get(member) != count]
+    came = [member for member, count in counts.items() if before.counts.get(member) != count]
+    owners = before.owners.copy()
+    gone = {point for member in left for point in points_of(member.instance_id, before.counts[member])}
+    for point in gone:
+        owners.pop(point, None)
+    points = [point for point in before.points if point not in gone] if gone else before.points.copy()
+    for member in came:
+        for point in points_of(member.instance_id, counts[member]):
+            # That two ids meet in 64 bits is not to be expected; should they, the smaller one has the point.
+            if point not in owners:
+                points.append(point)
+            elif owners[point].instance_id < member.instance_id:
+                continue
+            owners[point] = member
+    points.sort()
+    return Ring(points, owners, counts)
+
+
+def points_count(weight: int) -> int:
+    """Returns how many points an instance of a weight has."""
+    return min(max(1, POINTS * weight // WEIGHT), POINTS_MAX)
 
 
 @lru_cache(maxsize=1024)
-def points_of(instance_id: str, weight: int = WEIGHT) -> tuple[int, ...]:
-    """Returns an instance's points on the ring; a changed weight adds some or takes some away, and moves none."""
-    count = min(max(1, POINTS * weight // WEIGHT), POINTS_MAX)
+def points_of(instance_id: str, count: int = POINTS) -> tuple[int, ...]:
+    """Returns an instance's points on the ring; with another count there are more or fewer, and none has moved."""
     encoded = instance_id.encode()
     return tuple(xxh64_intdigest(encoded, seed) for seed in range(count))

@@ -29,9 +29,15 @@ class LeastActive:
 
     def pick(self, candidates: Candidates, _call: Invocation, excluded: Collection[Member]) -> Member | None:
         """Returns the one for which (active + 1) / weight is least; among equals a weighted draw."""
+        members, weights = candidates.members, candidates.weights(self._now())
+        if weights.equal and not excluded:
+            actives = [member.active for member in members]
+            fewest = min(actives, default=0)
+            idlest = [place for place, active in enumerate(actives) if active == fewest]
+            return members[idlest[int(self._draw() * len(idlest))]] if idlest else None
         least = float("inf")
         best: list[tuple[Member, int]] = []
-        for member, weight in zip(candidates.members, candidates.weights(self._now()).each, strict=True):
+        for member, weight in zip(members, weights.each, strict=True):
             if excluded and member in excluded:
                 continue
             load = (member.active + 1) / weight

@@ -3,9 +3,10 @@
 from collections import Counter
 
 import pytest
+from msgspec.structs import replace
 
 from placet_rpc.balancing import Candidates, ConsistentHash
-from placet_rpc.balancing.consistent_hash import POINTS, points_of
+from placet_rpc.balancing.consistent_hash import POINTS, Ring, points_count, points_of, ring_of
 from unit.rpc.balancing.conftest import make_call, make_candidates, make_member
 
 KEYS = [f"key-{number}" for number in range(10_000)]
@@ -81,10 +82,30 @@ def test_keys_are_spread_evenly(balancer):
 
 def test_weights_add_points_and_move_none():
     """A heavier instance keeps every point that it had; none has more than sixteen times the usual."""
-    usual, heavy = points_of("a"), points_of("a", 150)
+    usual, heavy = points_of("a", points_count(100)), points_of("a", points_count(150))
     assert (len(usual), len(heavy), heavy[: len(usual)]) == (POINTS, 240, usual)
-    assert len(points_of("a", 10_000)) == 16 * POINTS
-    assert len(points_of("a", 1)) == 1
+    assert points_count(10_000) == 16 * POINTS
+    assert points_count(1) == 1
+
+
+def test_a_ring_that_has_grown_is_the_ring_that_was_built_at_once(balancer, clock, chance):
+    """Through arrivals, departures, changed weights and replaced instances, in any order."""
+    members = {f"m{n}": make_member(f"m{n}") for n in range(8)}
+    for step in range(60):
+        name = chance.choice(sorted(members))
+        match step % 4:
+            case 0 if len(members) > 2:
+                del members[name]
+            case 1:
+                members[f"n{step}"] = make_member(f"n{step}", weight=chance.choice([50, 100, 300]))
+            case 2:
+                members[name] = make_member(name, weight=chance.choice([0, 50, 100, 300]))
+            case _:
+                endpoint = members[name].endpoint
+                members[name].endpoint = replace(endpoint, weight=chance.choice([50, 100, 200]))
+        candidates = Candidates(list(members.values()))
+        balancer.prepare(candidates)
+        assert candidates._kept["consistent_hash"] == ring_of(candidates, Ring([], {}, {}))
 
 
 def test_without_a_key_the_first_argument_is_one(balancer):
