@@ -2,10 +2,12 @@
 
 import logging
 import time
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, TypeVar
 
 from fastapi import HTTPException, Response
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session, SessionTransaction
 
 from placet import answer
@@ -19,6 +21,8 @@ from placet.session import AnySession, beside, connection_of, on_session
 from placet.swallowed_errors import SwallowedErrors, watched
 from placet_contract.limits import REPLY_BYTES_MAX
 from placet_contract.vocabulary import FORWARD_OPERATIONS
+
+T = TypeVar("T")
 
 _log = logging.getLogger("placet.participant")
 
@@ -75,7 +79,7 @@ class BranchWork:
         """Commits the handler's changes together with its answer, and returns that."""
         if self.branch.scope.doomed:
             return await self._give_up()
-        await on_session(self.session, lambda session: self._commit(session, result))
+        await self._end(lambda session: self._commit(session, result))
         return answer.done(self.call.key, result)
 
     async def fail(self, error: Exception) -> Response:
@@ -98,6 +102,11 @@ class BranchWork:
                 "must not look like a success; return the result instead"
             ) from error
         raise error
+
+    def abandon(self) -> None:
+        """Breaks the connection of a call that is cancelled: its dependency could still commit half of it."""
+        session = self.session.sync_session if isinstance(self.session, AsyncSession) else self.session
+        session.invalidate()
 
     def _begin(self, session: Session) -> Response | None:
         connection = connection_of(session)
@@ -148,7 +157,7 @@ class BranchWork:
             _log.error("the handler of %s may not reject, for the decision is taken: %s", self.call.key, reason)
             return answer.rejected(self.call.key, reason)
         try:
-            row = await on_session(self.session, lambda session: self._keep_rejection(session, reason))
+            row = await self._end(lambda session: self._keep_rejection(session, reason))
         except Exception as error:
             if is_contention(error):
                 return answer.ongoing(self.call.key, "another call of this branch is at work")
@@ -179,9 +188,12 @@ class BranchWork:
 
     async def _roll_back(self) -> None:
         try:
-            await on_session(self.session, lambda session: session.rollback())
+            await self._end(lambda session: session.rollback())
         except Exception:  # noqa: BLE001 - the connection is broken, so the server rolls back; the cause is raised
             _log.debug("%s: the rollback failed", self.call.key, exc_info=True)
+
+    async def _end(self, work: Callable[[Session], T]) -> T:
+        return await on_session(self.session, work, has_connection=True)
 
     def _claim(self) -> Claim:
         call = self.call

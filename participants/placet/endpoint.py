@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Annotated, Any, Protocol, get_args
 
 from fastapi import Depends, Request, Response
-from fastapi.concurrency import run_in_threadpool
 from pydantic import TypeAdapter
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
@@ -14,7 +13,7 @@ from placet.answer import NULL, Answered, late
 from placet.branch_call import BranchCall
 from placet.branch_work import BranchWork, Doom, checked_result
 from placet.context import entered
-from placet.session import checked_session, same_session
+from placet.session import checked_session, in_thread, same_session
 from placet_contract.vocabulary import FORWARD_OPERATIONS, Operation
 
 CALL_KEY = "placet.call"
@@ -43,7 +42,7 @@ class BranchEndpoint:
     """Runs a handler between its barrier row and its commit; a callable with a signature that FastAPI reads.
 
     Args:
-        handler: the user's function, `def` or `async def`; a `def` runs in the thread pool.
+        handler: the user's function, `def` or `async def`; a `def` runs in a thread.
         operation: what it does.
         host: the participant.
 
@@ -83,7 +82,7 @@ class BranchEndpoint:
             if self._is_async:
                 value = await self.handler(**values)
             else:
-                value = await run_in_threadpool(self.handler, **values)
+                value = await in_thread(self.handler, values)
         return await work.finish(checked_result(work.call.key, self._encoded(value)))
 
     def _encoded(self, value: Any) -> bytes:

@@ -36,5 +36,9 @@ class BranchRoute(APIRoute):
                 if work is None:
                     raise
                 return await work.fail(error)
+            except BaseException:  # cancelled: by the server's shutdown, or a middleware when the caller has left
+                if WORK_KEY in scope:
+                    scope[WORK_KEY].abandon()
+                raise
 
         return handle

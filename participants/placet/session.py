@@ -5,8 +5,9 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any, Literal, TypeVar
 
+from anyio import CapacityLimiter, to_thread
+from anyio.lowlevel import RunVar
 from fastapi import Depends, FastAPI
-from fastapi.concurrency import run_in_threadpool
 from fastapi.dependencies.models import Dependant
 from fastapi.dependencies.utils import get_dependant
 from sqlalchemy import Connection
@@ -24,11 +25,40 @@ _Scope = Literal["function", "request"] | None
 _OK = 200
 
 
-async def on_session(session: AnySession, work: Callable[[Session], T]) -> T:
-    """Runs synchronous work on a session of either kind, never in the event loop's own time."""
+ENTERING_THREADS_MAX = 40
+"""Threads that wait for a connection of a synchronous engine, or for another call's barrier row."""
+
+_entering: RunVar[CapacityLimiter] = RunVar("placet_entering_threads")
+
+
+async def on_session(session: AnySession, work: Callable[[Session], T], *, has_connection: bool = False) -> T:
+    """Runs synchronous work on a session of either kind, never in the event loop's own time.
+
+    Threads for it are not those of the application's `def` endpoints: a session with a connection could wait for one
+    of them, and they for its connection.
+
+    Args:
+        session: where the work is done.
+        work: what is done.
+        has_connection: it is under way already; its thread is one more then, and connections are limited.
+    """
     if isinstance(session, AsyncSession):
         return await session.run_sync(work)
-    return await run_in_threadpool(work, session)
+    return await to_thread.run_sync(work, session, limiter=CapacityLimiter(1) if has_connection else _entrance())
+
+
+def _entrance() -> CapacityLimiter:
+    try:
+        return _entering.get()
+    except LookupError:
+        limiter = CapacityLimiter(ENTERING_THREADS_MAX)
+        _entering.set(limiter)
+        return limiter
+
+
+async def in_thread(handler: Callable[..., T], values: dict[str, Any]) -> T:
+    """Runs a `def` handler, whose session has its connection already."""
+    return await to_thread.run_sync(lambda: handler(**values), limiter=CapacityLimiter(1))
 
 
 def connection_of(session: Session) -> Connection:

@@ -75,18 +75,6 @@ async def test_rows_are_asked_for_in_pages(service, monkeypatch):
     assert kept(service) == gids[:5]
 
 
-async def test_one_run_ends_after_its_pages(service, monkeypatch):
-    """What is left waits for the next run."""
-    monkeypatch.setattr(purge, "PAGE_ROWS", 2)
-    monkeypatch.setattr(purge, "PAGES_MAX", 2)
-    gids = [f"g-{number}" for number in range(6)]
-    for gid in gids:
-        await service.call("hold/cancel", gid=gid)
-    make_older(service, days=8, gids=gids)
-    assert await purged(service, Coordinator()) == 4
-    assert await purged(service, Coordinator()) == 2
-
-
 @pytest.mark.parametrize("operation", ["hold/try", "book/action"])
 async def test_repeat_from_before_the_purge_is_refused_by_its_age(service, operation):
     """Its row is forgotten, so nothing but its age tells it from a first attempt."""

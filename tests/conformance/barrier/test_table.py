@@ -1,13 +1,17 @@
 """The barrier's table: made by command or by the application's own migrations, and kept by them."""
 
+from contextlib import nullcontext
+
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Column, Integer, MetaData, Table, inspect, text
+from sqlalchemy import Column, Integer, MetaData, NullPool, Table, create_engine, inspect, make_url, text
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
 from conformance.barrier.kinds import plain_engine
 from placet import barrier_commands, tables
-from placet.barrier_table import check
+from placet.barrier_table import BarrierMissing, check
+from placet.session import connection_of, on_session
 
 
 @pytest.fixture
@@ -100,3 +104,37 @@ def test_application_that_leaves_the_table_to_the_command_does_not_drop_it(datab
         assert "placet_barrier" in would_drop
         (kept,) = differences(connection, own, include_object=tables.include_object)
         assert (kept[0], kept[1].name) == ("remove_table", "leftover")
+
+
+@pytest.mark.parametrize(
+    ("fixture", "driver"),
+    [
+        ("postgres_url", "postgresql+psycopg"),
+        ("postgres_url", "postgresql+asyncpg"),
+        ("mariadb_url", "mysql+pymysql"),
+        ("mariadb_url", "mysql+asyncmy"),
+    ],
+)
+async def test_engine_that_commits_by_itself_is_refused(request, fixture, driver):
+    """Row and effect would not be one transaction; a start-up error says so, for asynchronous drivers, too."""
+    url = request.getfixturevalue(fixture)
+    barrier_commands.create(url)
+    for isolation, words in ((None, None), ("AUTOCOMMIT", "is in AUTOCOMMIT")):
+        options = {} if isolation is None else {"isolation_level": isolation}
+        refused = nullcontext() if words is None else pytest.raises(BarrierMissing, match=words)
+        with refused:
+            await looked_at(make_url(url).set(drivername=driver), options)
+
+
+async def looked_at(url, options) -> None:
+    """Check the table as a participant does at its start."""
+    if url.drivername.endswith(("asyncpg", "asyncmy")):
+        engine = create_async_engine(url, **options)
+        try:
+            async with AsyncSession(engine) as session:
+                await on_session(session, lambda sync: check(connection_of(sync)))
+        finally:
+            await engine.dispose()
+    else:
+        with create_engine(url, poolclass=NullPool, **options).connect() as connection:
+            check(connection)

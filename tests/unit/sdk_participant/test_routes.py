@@ -1,10 +1,12 @@
 """A participant's routes commit before they answer, and leave nothing of what is not done, in every style."""
 
+import asyncio
 from typing import Annotated
 
 import pytest
 from fastapi import Depends, FastAPI, HTTPException
 from pydantic import BaseModel
+from sqlalchemy import create_engine
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
@@ -121,3 +123,51 @@ async def test_branch_whose_payload_never_fitted_can_be_cancelled(database, styl
         assert (await call("hold/cancel", {"word": "typo"})).status_code == 200
         assert slug(await call("hold/try", {"words": "late"})) == "late"
     assert database.notes() == []
+
+
+@pytest.mark.parametrize("style", ASYNC_STYLES)
+async def test_cancelled_call_leaves_nothing(database, style):
+    """The server shuts down, or a middleware gives up: half of a handler's work is not committed by its dependency."""
+    get_session = getattr(database, style)
+    stock = Participant("stock", session=get_session)
+    reached = asyncio.Event()
+
+    @stock.saga("book")
+    async def book(cmd: Order, db: Annotated[AsyncSession, Depends(get_session)]) -> None:
+        db.add(Note(words=cmd.words))
+        await db.flush()
+        reached.set()
+        await asyncio.Event().wait()
+
+    app = FastAPI()
+    app.include_router(stock.router)
+    async with calling(app) as call:
+        task = asyncio.create_task(call("book/action", {"words": "half"}))
+        await reached.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert (database.notes(), database.rows()) == ([], [])
+
+
+async def test_more_calls_than_threads_and_connections_all_get_through(database):
+    """Those that wait for a connection leave a thread to those that have one, or nobody would come through."""
+    engine = create_engine(database.url, pool_size=2, max_overflow=0, pool_timeout=20)
+
+    def get_session():
+        with Session(engine) as session:
+            yield session
+
+    stock = Participant("stock", session=get_session)
+
+    @stock.saga("book")
+    def book(cmd: Order, db: Annotated[Session, Depends(get_session)]) -> None:
+        db.add(Note(words=cmd.words))
+
+    app = FastAPI()
+    app.include_router(stock.router)
+    async with calling(app) as call, asyncio.timeout(15):
+        calls = [call("book/action", {"words": str(number)}, branch_id=str(number)) for number in range(120)]
+        assert {response.status_code for response in await asyncio.gather(*calls)} == {200}
+    engine.dispose()
+    assert len(database.notes()) == 120
