@@ -7,10 +7,10 @@
 
 Starts no-op participants, a coordinator (`placet server`) on an empty database of its own, and load, each a process on
 loopback. For each form, transport and number of callers it prints transactions per second, latencies, the coordinator's
-CPU per transaction, and the statements, commits and round trips per transaction as the store counted them; then what was
-still open one second after the load ended. `--floor FILE` runs a floor program before, in the same session, and again
-with its own load against our coordinator. `--finished-rows` measures on an empty database, then on one with so many
-finished transactions. `--store` postgres and mariadb need `compose/services up postgres mariadb`.
+CPU per transaction, and the statements, commits and round trips per transaction as the store counted them; then
+what was still open one second after the load ended. `--floor FILE` runs a floor program before, in the same session,
+and again with its own load against our coordinator. `--finished-rows` measures on an empty database, then on one with
+so many finished transactions. `--store` postgres and mariadb need `compose/services up postgres mariadb`.
 """
 
 import argparse
