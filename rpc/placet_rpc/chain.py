@@ -112,9 +112,11 @@ class Chains:
             TypeError: a method is not suited to it. Nothing was changed.
             ValueError: nothing offers a part of that name. Nothing was changed.
         """
+        references = [reference for reference in self._references if reference.service.key == service]
+        if method and references and all(method not in reference.service.methods for reference in references):
+            raise TypeError(f"{service} has no method {method}; it has {', '.join(references[0].service.methods)}")
         before = self._overrides.get((service, method), Settings())
         self._overrides[service, method] = settings
-        references = [reference for reference in self._references if reference.service.key == service]
         try:
             plans = [reference.plan_all() for reference in references]
         except (TypeError, ValueError):

@@ -1,8 +1,10 @@
-"""A replaceable part and its options in one line of configuration: `name?key=value&key=value`."""
+"""Replaceable parts chosen by a line of configuration: `name?key=value&key=value`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Self
 from urllib.parse import parse_qsl
+
+from placet_rpc.extension import find_extension
 
 
 class Choice(NamedTuple):
@@ -28,13 +30,37 @@ class Choice(NamedTuple):
             raise ValueError(f"{text!r} is no choice of a part: a name, and each option once")
         return cls(name, options)
 
-    def make(self, factory: Callable[..., Any], *arguments: Any) -> Any:
-        """Calls the part's factory with its options.
+
+class Parts:
+    """The parts of one kind, built in or of installed packages.
+
+    Args:
+        group: of entry points.
+        builtin: factories that come with this package, by name.
+        spi_version: that a part must have been written for.
+    """
+
+    def __init__(self, group: str, builtin: Mapping[str, Any], spi_version: int) -> None:
+        self._group, self._builtin, self._spi_version = group, builtin, spi_version
+        self._found: dict[str, Callable[..., Any]] = {}
+
+    def make(self, text: str, *arguments: Any) -> Any:
+        """Makes a part.
+
+        Args:
+            text: its configuration.
+            arguments: what its factory takes before the options.
 
         Raises:
-            ValueError: it does not take them; the message says which part.
+            ValueError: nothing offers it, or it does not take these options; the message says which part.
         """
+        choice = Choice.parse(text)
+        factory = self._found.get(choice.name)
+        if factory is None:
+            # Each method has its own part, and a look through all installed packages takes milliseconds.
+            factory = find_extension(self._group, choice.name, self._builtin, self._spi_version)
+            self._found[choice.name] = factory
         try:
-            return factory(*arguments, **self.options)
+            return factory(*arguments, **choice.options)
         except TypeError as error:
-            raise ValueError(f"{self.name!r} does not take {self.options}: {error}") from None
+            raise ValueError(f"{choice.name!r} does not take {choice.options}: {error}") from None

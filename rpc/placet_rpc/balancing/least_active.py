@@ -8,24 +8,13 @@ from collections.abc import Collection
 
 from placet_rpc.balancing.candidates import Candidates
 from placet_rpc.balancing.member import Member
+from placet_rpc.balancing.weighing import Weighing
 from placet_rpc.balancing.weighted_random import draw
-from placet_rpc.chance import Chance
-from placet_rpc.clock import Clock
 from placet_rpc.invocation import Invocation
 
 
-class LeastActive:
+class LeastActive(Weighing):
     """Satisfies `Balancer`. O(n); past some dozens of instances `p2c_ewma` is nearly as good and does not scan."""
-
-    spi_version = 1
-
-    def __init__(self, clock: Clock, chance: Chance) -> None:
-        self._now = clock.monotonic
-        self._draw = chance.random
-
-    def prepare(self, candidates: Candidates) -> None:
-        """Computes the weights."""
-        candidates.weights(self._now())
 
     def pick(self, candidates: Candidates, _call: Invocation, excluded: Collection[Member]) -> Member | None:
         """Returns the one for which (active + 1) / weight is least; among equals a weighted draw."""

@@ -8,25 +8,14 @@ from collections.abc import Collection
 
 from placet_rpc.balancing.candidates import Candidates
 from placet_rpc.balancing.member import Member
-from placet_rpc.chance import Chance
-from placet_rpc.clock import Clock
+from placet_rpc.balancing.weighing import Weighing
 from placet_rpc.invocation import Invocation
 
 _TWO = 2
 
 
-class P2cEwma:
+class P2cEwma(Weighing):
     """Satisfies `Balancer`."""
-
-    spi_version = 1
-
-    def __init__(self, clock: Clock, chance: Chance) -> None:
-        self._now = clock.monotonic
-        self._draw = chance.random
-
-    def prepare(self, candidates: Candidates) -> None:
-        """Computes the weights."""
-        candidates.weights(self._now())
 
     def pick(self, candidates: Candidates, _call: Invocation, excluded: Collection[Member]) -> Member | None:
         """Draws two, and returns the one with less load."""

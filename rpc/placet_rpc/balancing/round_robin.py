@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from placet_rpc.balancing.candidates import Candidates
 from placet_rpc.balancing.member import Member
+from placet_rpc.balancing.weighing import Weighing
 from placet_rpc.chance import Chance
 from placet_rpc.clock import Clock
 from placet_rpc.invocation import Invocation
@@ -14,23 +15,17 @@ SCANNED_MAX = 32
 """With more instances a heap finds the next one faster than a scan."""
 
 
-class RoundRobin:
+class RoundRobin(Weighing):
     """Satisfies `Balancer`: a scan for few instances, earliest deadline first for many.
 
     A change of weight, as while an instance warms up, takes nobody's turn away. An instance that was left out for a
     while does not catch up.
     """
 
-    spi_version = 1
-
     def __init__(self, clock: Clock, chance: Chance) -> None:
-        self._now = clock.monotonic
+        super().__init__(clock, chance)
         self._scan = _Scan()
         self._heap = _Deadlines(chance)
-
-    def prepare(self, candidates: Candidates) -> None:
-        """Computes the weights. Turns go on where they were, for those that are still there."""
-        candidates.weights(self._now())
 
     def pick(self, candidates: Candidates, _call: Invocation, excluded: Collection[Member]) -> Member | None:
         """Returns the one whose turn it is."""

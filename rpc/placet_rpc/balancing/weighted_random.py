@@ -5,23 +5,12 @@ from collections.abc import Collection
 
 from placet_rpc.balancing.candidates import Candidates
 from placet_rpc.balancing.member import Member
-from placet_rpc.chance import Chance
-from placet_rpc.clock import Clock
+from placet_rpc.balancing.weighing import Weighing
 from placet_rpc.invocation import Invocation
 
 
-class WeightedRandom:
+class WeightedRandom(Weighing):
     """Satisfies `Balancer`. O(log n) by the sums of the weights, which are kept with the snapshot."""
-
-    spi_version = 1
-
-    def __init__(self, clock: Clock, chance: Chance) -> None:
-        self._now = clock.monotonic
-        self._draw = chance.random
-
-    def prepare(self, candidates: Candidates) -> None:
-        """Sums the weights."""
-        candidates.weights(self._now())
 
     def pick(self, candidates: Candidates, _call: Invocation, excluded: Collection[Member]) -> Member | None:
         """Draws one."""

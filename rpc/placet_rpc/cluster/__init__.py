@@ -1,9 +1,6 @@
 """What a call means where a service has many instances: strategies by name, replaceable by installed packages."""
 
-from functools import lru_cache
-from typing import Any
-
-from placet_rpc.choice import Choice
+from placet_rpc.choice import Parts
 from placet_rpc.cluster.available import Available
 from placet_rpc.cluster.broadcast import Broadcast, InstanceResult, instance_results
 from placet_rpc.cluster.failback import Failback
@@ -16,7 +13,6 @@ from placet_rpc.cluster.forking import Forking, Hedging
 from placet_rpc.cluster.instances import Directory, Instances
 from placet_rpc.cluster.strategy import ClusterContext, ClusterStrategy
 from placet_rpc.cluster.targets import Targets
-from placet_rpc.extension import find_extension
 
 CLUSTERS = "placet.rpc.clusters"
 """Group of entry points: `factory(context, **options) -> ClusterStrategy`."""
@@ -32,6 +28,8 @@ BUILTIN_CLUSTERS = {
     "available": Available,
 }
 
+_PARTS = Parts(CLUSTERS, BUILTIN_CLUSTERS, CLUSTER_SPI_VERSION)
+
 
 def make_cluster(text: str, context: ClusterContext) -> ClusterStrategy:
     """Makes a strategy from its configuration, `name?key=value`.
@@ -39,16 +37,8 @@ def make_cluster(text: str, context: ClusterContext) -> ClusterStrategy:
     Raises:
         ValueError: nothing offers it, or it does not take these options.
     """
-    choice = Choice.parse(text)
-    factory = _factory(choice.name)
-    strategy: ClusterStrategy = choice.make(factory, context)
+    strategy: ClusterStrategy = _PARTS.make(text, context)
     return strategy
-
-
-@lru_cache(maxsize=64)
-def _factory(name: str) -> Any:
-    # Each method has its own, and a look through all installed packages takes milliseconds.
-    return find_extension(CLUSTERS, name, BUILTIN_CLUSTERS, CLUSTER_SPI_VERSION)
 
 
 __all__ = [

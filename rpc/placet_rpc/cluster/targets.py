@@ -23,6 +23,8 @@ from placet_rpc.policies.retry import Retry
 _FAILURE_FACTOR = 2.0
 """A failure counts as at least so many times what calls have cost, so that failing fast attracts no calls."""
 _FAILURE_SECONDS = 0.001
+_FAILURE_SECONDS_MAX = 1.0
+"""… but no more than this, or an instance that failed for a minute would be shunned for many."""
 
 
 class Targets:
@@ -179,6 +181,7 @@ class Targets:
     def _note_failure(self, member: Member, began_at: float) -> None:
         now = self.now()
         seconds = now - began_at
-        cost = max(seconds, _FAILURE_FACTOR * member.latency.cost(now), _FAILURE_SECONDS)
+        dearer = min(_FAILURE_FACTOR * member.latency.cost(now), _FAILURE_SECONDS_MAX)
+        cost = max(seconds, dearer, _FAILURE_SECONDS)
         member.latency.observe(cost, now)
         self.instances.note(member, seconds, now, failed=True)

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from placet_rpc.chance import Chance
 from placet_rpc.clock import Clock
-from placet_rpc.errors import BreakerOpen, RpcError
+from placet_rpc.errors import BreakerOpen, NoInstance, RpcError
 from placet_rpc.filters import Proceed
 from placet_rpc.invocation import Invocation
 from placet_rpc.policies.failure import speaks_against
@@ -105,6 +105,9 @@ class Permit:
     ) -> None:
         if kind is None:
             self.release(Outcome.GOOD)
+        elif isinstance(error, NoInstance):
+            # No call was made, so nobody is spared by making none; and when an instance comes it is to be called.
+            self.release(Outcome.IGNORED)
         elif speaks_against(error):
             self.release(Outcome.BAD)
         elif isinstance(error, Exception) and not isinstance(error, RpcError):

@@ -1,29 +1,11 @@
-"""Every strategy in virtual time."""
+"""Every strategy in virtual time, with the same instances as in the unit tests."""
 
 import pytest
 
 from placet_rpc.cluster import BUILTIN_CLUSTERS
-from unit.rpc.cluster.network import Network
-from virtual_time import VirtualClock, VirtualLoop
+from unit.rpc.cluster.conftest import clock, network, pytest_asyncio_loop_factories
 
-
-def pytest_asyncio_loop_factories(config, item):
-    """No test here waits for real."""
-    return {"virtual": VirtualLoop}
-
-
-@pytest.fixture
-def clock() -> VirtualClock:
-    """The virtual loop's time."""
-    return VirtualClock()
-
-
-@pytest.fixture
-async def network(clock):
-    """Three instances m0, m1, m2."""
-    network = Network(clock)
-    yield network
-    await network.queue.aclose()
+__all__ = ["clock", "network", "pytest_asyncio_loop_factories"]
 
 
 @pytest.fixture(params=BUILTIN_CLUSTERS)

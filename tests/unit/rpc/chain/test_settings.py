@@ -185,6 +185,8 @@ async def test_an_override_that_does_not_fit_changes_nothing(network, make_clien
     for settings in ({"degrade": Null()}, {"cluster": "forking"}, {"balancer": "nobody"}):
         with pytest.raises((TypeError, ValueError)):
             client.override("stock/1", **settings)
+    with pytest.raises(TypeError, match="no method peak; it has peek"):
+        client.override("stock/1", "peak", attempts=1)
     client.override("stock/1")
     assert await stock.count() in network.routes
     assert len(network.called) == 1

@@ -226,6 +226,18 @@ async def test_latency_is_learned_from_answers_failures_and_calls_given_up(netwo
     assert member.latency.cost(now()) == pytest.approx(5)
 
 
+async def test_an_instance_that_failed_for_long_is_not_shunned_for_ever(network):
+    """However often it failed, a minute later it costs what others may cost."""
+    targets = network.targets()
+    member = network.instances.named("m0")
+    network.routes["m0"].always = RemoteFault("m")
+    for _ in range(2000):
+        with pytest.raises(RemoteFault):
+            await targets.attempt(make_call(), member, 1, 1000)
+    await asyncio.sleep(60)
+    assert member.latency.cost(network.clock.monotonic()) < 0.003
+
+
 async def test_the_original_call_stays_as_it_is(network):
     """Each attempt is a copy that says where it goes, which one it is and how long it has."""
     targets = network.targets()

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from placet_rpc import BreakerOpen, CallTimeout, ClientClosed, RemoteFault, Safety
+from placet_rpc import BreakerOpen, CallTimeout, ClientClosed, NoInstance, RemoteFault, Safety
 from placet_rpc.policies.breaker import Breaker, BreakerLimits, Outcome, State
 
 BAD = RemoteFault("m")
@@ -86,6 +86,7 @@ async def test_outcomes_are_told_apart(breaker, make_call):
         (RemoteFault("m"), True),
         (CallTimeout("m", safety=Safety.UNKNOWN), True),
         (ClientClosed("m", safety=Safety.UNKNOWN), False),
+        (NoInstance("m"), False),
         (asyncio.CancelledError(), False),
         (KeyError("of the contract"), False),
     ):
