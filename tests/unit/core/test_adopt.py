@@ -159,3 +159,28 @@ def test_adopting_again_and_again_only_waits_longer():
         assert (life.status, life.calls, life.due_in_ms) == ("aborting", [], 10_000)
     life.wait_until_due()
     assert life.calls == ["compensate b"]
+
+
+def test_adopted_compensation_is_called_again_at_once():
+    """Its action's deadline had passed when the earlier owner sent it; nothing of it is waited for again."""
+    life = Life.of("saga", "a", "b")
+    life.answer("a")
+    life.answer("b", "lost")
+    life.abort()
+    assert life.calls == ["compensate b"]
+    life.adopt()
+    assert life.calls == ["compensate b"]
+    life.answer("b")
+    assert life.calls == ["compensate a"]
+
+
+def test_adopted_rejection_that_is_undone_waits_only_for_what_was_unanswered():
+    """Its answer is in the row, and so is the deadline of the attempt that was lost."""
+    life = Life.of("saga", "a")
+    life.answer("a", "lost", open_for_ms=4_000)
+    life.wait_until_due()
+    life.answer("a", "rejected")
+    life.adopt()
+    assert (life.calls, life.now_ms + (life.due_in_ms or 0)) == ([], BEGUN_AT_MS + 4_000)
+    life.wait_until_due()
+    assert life.calls == ["compensate a"]

@@ -28,7 +28,7 @@ from unit.core.life import further, plan_of
 from unit.core.world import Message, World
 
 STEPS_MAX = 5
-ENOUGH = 400
+ENOUGH = 2_000
 CHANCES = st.floats(0, 1, exclude_max=True)
 WISHES = st.sampled_from(["done", "done", "done", "rejected", "ongoing", "error"])
 LOSSES = st.sampled_from(["lost", "lost", "unsent"])

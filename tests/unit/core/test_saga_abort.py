@@ -109,6 +109,16 @@ def test_unanswered_action_is_compensated_at_once_if_its_deadline_is_past_alread
     assert life.calls == ["compensate c"]
 
 
+def test_done_is_the_answer_to_earlier_attempts_too():
+    """A repeat has one effect and the same answer: nothing of the lost attempt is waited for."""
+    life = reached(plan=("a", "b"))
+    life.answer("a", "lost", open_for_ms=9_000)
+    life.wait_until_due()
+    life.answer("a")
+    life.answer("b", "rejected")
+    assert life.calls == ["compensate a"]
+
+
 def test_earlier_attempt_keeps_a_step_busy_until_its_own_deadline():
     """Every unanswered attempt counts, not only the last; the latest deadline holds."""
     life = reached(plan=("a",))
@@ -213,5 +223,5 @@ def test_compensation_call_begins_its_own_count():
         life.wait_until_due()
     life.answer("a", "lost")
     life.abort()
-    assert life.progress("a").attempts == 1
-    assert life.progress("a").first_at_ms == life.now_ms
+    progress = life.progress("a")
+    assert (progress.attempts, progress.tries_used, progress.first_at_ms) == (1, 0, life.now_ms)

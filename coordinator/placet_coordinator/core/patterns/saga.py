@@ -209,8 +209,8 @@ def _never_sent(transaction: Transaction) -> set[int]:
 
 
 def _doubted(progress: Progress, branch: Branch, now_ms: int) -> Progress:
-    if progress.status is not BranchStatus.PENDING and not progress.undo:
-        return progress
+    if progress.status is not BranchStatus.PENDING or progress.operation is Operation.COMPENSATE:
+        return progress  # its answer is in the row, or its deadline had passed when its compensation was sent
     return replace(progress, may_have_run=True, unanswered=True, open_until_ms=now_ms + branch.timeout_ms)
 
 
@@ -263,9 +263,8 @@ def _backward(transaction: Transaction, now_ms: int) -> Step:
         branch, progress = transaction.branches[index], sending.progress[index]
         if not _is_settled(progress) and branch.branch_id not in followers_open and not _is_busy(progress, now_ms):
             progress = _undo(transaction, sending, index, now_ms)
-        if not _is_settled(progress) or _is_busy(progress, now_ms) or branch.branch_id in followers_open:
-            # Whoever comes before this step waits for it, and for those that it waits for.
-            followers_open.update(branch.after)
+        if not _is_settled(progress):
+            followers_open.update(branch.after)  # whoever comes before this step waits for it
     if all(map(_is_settled, sending.progress)):
         ended = replace(transaction, progress=tuple(sending.progress))
         return Step(finished(ended, Status.ABORTED, now_ms))
@@ -274,15 +273,11 @@ def _backward(transaction: Transaction, now_ms: int) -> Step:
 
 def _undo(transaction: Transaction, sending: Sending, index: int, now_ms: int) -> Progress:
     branch, progress = transaction.branches[index], sending.progress[index]
-    if not _may_have_run(progress) or not branch.compensate or not branch.offers(Operation.COMPENSATE):
+    if not progress.may_have_run or not branch.compensate or not branch.offers(Operation.COMPENSATE):
         sending.progress[index] = settled(progress, BranchStatus.SKIPPED)
     elif transaction.paused_at_ms is None and is_due(progress, Operation.COMPENSATE, now_ms):
         send(sending, index, branch, Operation.COMPENSATE, now_ms)
     return sending.progress[index]
-
-
-def _may_have_run(progress: Progress) -> bool:
-    return progress.may_have_run or progress.undo or progress.status is BranchStatus.DONE
 
 
 def _is_settled(progress: Progress) -> bool:
@@ -295,7 +290,7 @@ def _is_busy(progress: Progress, now_ms: int) -> bool:
     """Say whether the action may still be at work: its call is out, or an unanswered one is not past its deadline."""
     if progress.calling and progress.operation is Operation.ACTION:
         return True
-    return progress.open_until_ms > now_ms and progress.operation is not Operation.COMPENSATE
+    return progress.open_until_ms > now_ms
 
 
 _TABLE: Table = {
@@ -336,7 +331,7 @@ _TABLE: Table = {
         AbortAsked: REPEAT,
         Answered: Legal(_undo_answered, (Status.ABORTING, Status.ABORTED)),
         TimePassed: Legal(_time_passed, (Status.ABORTING, Status.ABORTED)),
-        Adopted: Legal(_adopted, (Status.ABORTING,)),
+        Adopted: Legal(_adopted, (Status.ABORTING, Status.ABORTED)),
         RetryAsked: Legal(_retry, (Status.ABORTING, Status.ABORTED)),
     },
     Status.ABORTED: {
