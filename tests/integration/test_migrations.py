@@ -18,6 +18,7 @@ from placet_coordinator.store import schema, store_for
 from placet_coordinator.store.tables import metadata
 from placet_migrations import VERSION_TABLE, UpgradeBusy, current, head, history, revisions, sql, upgrade
 from placet_migrations.address import synchronous_engine
+from schema_copies import make_schema
 
 
 @contextmanager
@@ -107,6 +108,24 @@ def test_written_statements_make_the_same_schema(database_url: str):
         metadata.drop_all(connection)
         metadata.create_all(connection)
     assert schema_of(database_url) == written
+
+
+def test_copies_that_other_tests_run_on_are_what_the_migrations_make(database_url: str):
+    """Every other test's schema is one of these."""
+    make_schema(database_url)  # MariaDB's first is migrated, and kept to be copied
+    for _ in range(2):
+        copied = schema_of(database_url)
+        assert current(database_url) == head()
+        with connected(database_url) as connection:
+            metadata.drop_all(connection)
+            connection.exec_driver_sql(f"drop table {VERSION_TABLE}")
+        make_schema(database_url)
+    assert schema_of(database_url) == copied
+    with connected(database_url) as connection:
+        metadata.drop_all(connection)
+        connection.exec_driver_sql(f"drop table {VERSION_TABLE}")
+    upgrade(database_url)
+    assert schema_of(database_url) == copied
 
 
 def test_filled_database_of_any_revision_is_upgraded_with_its_rows(database_url: str):

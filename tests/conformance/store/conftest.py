@@ -7,7 +7,7 @@ import pytest
 from placet_coordinator.ports.store import Store
 from placet_coordinator.store import store_for
 from placet_coordinator.store.mysql.store import MysqlStore
-from placet_migrations import upgrade
+from schema_copies import make_schema
 
 OpenStore = Callable[[str], Awaitable[Store]]
 
@@ -31,7 +31,7 @@ async def open_store() -> AsyncIterator[OpenStore]:
 @pytest.fixture
 def url(database_url: str) -> str:
     """A database with the schema, of each kind in turn."""
-    upgrade(database_url)
+    make_schema(database_url)
     return database_url
 
 
@@ -39,14 +39,14 @@ def url(database_url: str) -> str:
 def server_url(request: pytest.FixtureRequest) -> str:
     """The same, of the kinds that several nodes may share."""
     found: str = request.getfixturevalue(f"{request.param}_url")
-    upgrade(found)
+    make_schema(found)
     return found
 
 
 @pytest.fixture
 def mariadb_schema(mariadb_url: str) -> str:
     """The same, of MariaDB alone."""
-    upgrade(mariadb_url)
+    make_schema(mariadb_url)
     return mariadb_url
 
 

@@ -16,7 +16,7 @@ from placet_coordinator.store import pool
 from placet_coordinator.store.postgres.batch import Kinds, statement
 from placet_coordinator.store.postgres.session import SETTINGS
 from placet_coordinator.store.postgres.store import READ_SESSIONS, PostgresStore
-from placet_migrations import upgrade
+from schema_copies import make_schema
 
 WITHIN_S = 20
 
@@ -24,7 +24,7 @@ WITHIN_S = 20
 @pytest.fixture
 async def schema_url(postgres_url: str) -> str:
     """A PostgreSQL database with an empty schema."""
-    upgrade(postgres_url)
+    make_schema(postgres_url)
     return postgres_url
 
 
