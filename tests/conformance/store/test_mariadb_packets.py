@@ -14,6 +14,9 @@ from placet_coordinator.ports.store import BadData, RowLocked, StoreUnavailable,
 from placet_coordinator.store.mysql import session as sessions
 from placet_coordinator.store.mysql.store import MysqlStore
 
+QUIT = b"\x01\x00\x00\x00\x01"
+"""COM_QUIT of the client protocol."""
+
 
 def instead_of(beginning: str, *statements: str) -> Callable[[bytes], bytes]:
     """Return what puts other statements in the place of one, on a packet's way to the server."""
@@ -185,3 +188,19 @@ async def ended(cursor: Any) -> None:
             "select count(*) from information_schema.processlist where db = database() and id <> connection_id()"
         )
         ((left,),) = cursor.fetchall()
+
+
+async def test_closed_store_says_goodbye(mariadb_schema: str, open_store: OpenStore):
+    """Else the server's log fills with clients that were aborted."""
+    requests: list[bytes] = []
+
+    def noted(request: bytes) -> bytes:
+        requests.append(request)
+        return request
+
+    async with Proxy(mariadb_schema) as proxy:
+        store = await open_store(proxy.url)
+        await store.write([insert(a_row("g1"))])
+        proxy.rewrites = noted
+        await store.close()
+    assert requests == [QUIT, QUIT], "one of the journal's session, one of the readers'"

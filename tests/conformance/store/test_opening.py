@@ -88,6 +88,23 @@ def test_unknown_option_in_the_url_is_refused():
 
 
 @pytest.mark.parametrize(
+    ("option", "rule"),
+    [("ssl_ca=/nowhere/ca.pem", "can't be used for TLS"), ("ssl_mode=verify_all", "verify_identity")],
+)
+def test_tls_that_cannot_be_had_is_refused(option: str, rule: str):
+    """At once, and not by a connection without it."""
+    with pytest.raises(ValueError, match=rule) as caught:
+        store_for(f"mysql://u:{SECRET}@h/d?{option}")
+    assert SECRET not in str(caught.value)
+
+
+def test_mysql_url_names_a_database():
+    """There is no database that we could choose."""
+    with pytest.raises(ValueError, match="name the database"):
+        store_for(f"mysql://u:{SECRET}@h:3306")
+
+
+@pytest.mark.parametrize(
     ("url", "driver", "extra"),
     [
         ("postgresql://h/d", "asyncpg", "postgres"),

@@ -19,6 +19,7 @@ CONNECT_LIMIT_S: Final = 5.0
 ANSWER_LIMIT_S: Final = 10.0
 """A packet without an answer for so long counts as lost; above every lock wait of ours and `STATEMENT_LIMIT_S`."""
 STATEMENT_LIMIT_S: Final = 8
+LEAVE_LIMIT_S: Final = 1.0
 IDLE_LIMIT_S: Final = 5
 """The server ends a session that is idle within a transaction for so long: it may belong to a stopped node."""
 GROUP_CONCAT_BYTES: Final = 1_048_576
@@ -86,6 +87,16 @@ class Session:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+
+    async def leave(self) -> None:
+        """End the session in order: of any other end the server's log says that a client was aborted."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                async with asyncio.timeout(LEAVE_LIMIT_S):
+                    await connection.ensure_closed()
+            except _LOST:
+                connection.close()
 
     async def connect(self) -> None:
         """Connect, unless connected.
@@ -204,6 +215,11 @@ class Sessions(Pool[Session]):
             return await session.run(packet)
         finally:
             self.give_back(session)
+
+    async def leave(self) -> None:
+        """End all sessions in order."""
+        for session in self._all:
+            await session.leave()
 
 
 async def _exchange(connection: Any, sent: bytes, results: list[Rows]) -> None:

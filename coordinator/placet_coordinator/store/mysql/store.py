@@ -66,7 +66,7 @@ class MysqlStore(Reads):
     async def close(self) -> None:
         """End all sessions."""
         for sessions in (self._journal, self._side, self._own, self._reads):
-            sessions.close()
+            await sessions.leave()
 
     async def ping(self) -> int:
         """Return the server's now in ms."""
