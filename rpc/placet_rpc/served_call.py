@@ -1,7 +1,7 @@
 """A call on its way to an implementation, and the filters that stand before it. Knows no transport."""
 
-from collections.abc import Awaitable, Callable
-from typing import NamedTuple, Protocol
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
@@ -69,4 +69,13 @@ class ServerFilter(Protocol):
 
     async def aclose(self) -> None:
         """Lets go of what it holds; called once, after the last call was answered."""
+        ...
+
+
+@runtime_checkable
+class OffersServices(Protocol):
+    """A filter whose other halves, elsewhere, talk to it through services of its own."""
+
+    def own_services(self) -> Iterable[tuple[ServiceSpec, Any]]:
+        """Returns services and their implementations; the server offers them, and announces them nowhere."""
         ...

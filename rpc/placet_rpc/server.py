@@ -27,7 +27,7 @@ from placet_rpc.governance.counting import ServedStatistics
 from placet_rpc.governance.introspection import Introspection, ServerIntrospection
 from placet_rpc.governance.statistics import Statistics
 from placet_rpc.registry import Advertisement, Announcer, Registry, open_registry
-from placet_rpc.served_call import ServerFilter
+from placet_rpc.served_call import OffersServices, ServerFilter
 from placet_rpc.tcp.limits import TcpServerLimits
 from placet_rpc.tcp.server import GRACE, LINGER, Admit, Handler, TcpServer
 from placet_rpc.tcp.serving import IncomingCall
@@ -95,10 +95,18 @@ class Server:
         self._registry = registry
         self._advertisement = advertisement or Advertisement()
         self.announcer: Announcer | None = None
+        self._offer_own()
+        self._own = frozenset(self.operations.services)
+
+    def _offer_own(self) -> None:
         # Nobody who forgot to write an access list should show the world who calls whom.
         guards = () if any(isinstance(one, Access) for one in self._filters) else (Access(AccessList()),)
         own = ServerIntrospection(self.operations, self.statistics, app=self.app, instance_id=self.instance_id)
         self.operations.add(service_of(Introspection), own, guards)
+        for one in self._filters:
+            if isinstance(one, OffersServices):
+                for service, implementation in one.own_services():
+                    self.operations.add(service, implementation)
 
     def expose(self, interface: Callable[..., _Service]) -> Callable[[_Service], None]:
         """Offers an implementation: `server.expose(Stock)(StockImpl())`. mypy checks it against the interface.
@@ -145,7 +153,7 @@ class Server:
         names = tuple(codec.name for codec in self._codecs) if tcp else ()
         endpoint = self._advertisement.endpoint(self.instance_id, tcp, names, time.monotonic())
         # Whoever asks a server about itself has its address; announced, it would be a service that all servers offer.
-        services = self.operations.services.keys() - {service_of(Introspection).key}
+        services = self.operations.services.keys() - self._own
         opened = open_registry(registry) if isinstance(registry, str) else registry
         self.announcer = Announcer(opened, sorted(services), endpoint)
         await self.announcer.start()

@@ -1,0 +1,170 @@
+"""One service as one of its servers sees it: who owns its keys, who did until a while ago, who asked for one."""
+
+from collections import deque
+from itertools import islice
+from typing import NamedTuple
+
+from placet_rpc.ordering.owner import Owners
+from placet_rpc.registry.endpoint import Endpoint
+from placet_rpc.registry.snapshot import Snapshot
+
+MAX_KEYS = 65_536
+
+
+class Claim(NamedTuple):
+    """What an instance says that wants a key.
+
+    Attributes:
+        service: its key.
+        key: the ordering key.
+        to: the id of the instance.
+        epoch: of its snapshot.
+        revision: of its snapshot.
+    """
+
+    service: str
+    key: str
+    to: str
+    epoch: str
+    revision: int
+
+
+class Era(NamedTuple):
+    """The owners of keys until a while ago."""
+
+    owners: Owners
+    ended_at: float
+
+
+class Released(NamedTuple):
+    """A key that was let go of, and until when that matters."""
+
+    claim: Claim
+    until: float
+
+
+class ServiceView:
+    """What one server knows of the instances of one service. Time is an argument.
+
+    Args:
+        me: the id of this server.
+        snapshot: the instances.
+        lease_seconds: how long an instance counts as alive that the registry does not hear.
+        now: in monotonic seconds.
+
+    Attributes:
+        snapshot: the latest.
+        owners: among its instances.
+        eras: that ended less than a lease ago, the latest last.
+        released: keys that were let go of less than a lease ago.
+        taken: keys of which it is known that no other instance runs them.
+        left: instances that have said that they run nothing any more, and are not there any more.
+    """
+
+    def __init__(self, me: str, snapshot: Snapshot, lease_seconds: float, now: float) -> None:
+        self.snapshot, self.owners = snapshot, Owners.of(snapshot)
+        self.eras: deque[Era] = deque()
+        self.released: dict[str, Released] = {}
+        self.taken: set[str] = set()
+        self.left: set[str] = set()
+        self._me, self._lease_seconds = me, lease_seconds
+        self._begin_era(Owners(()), now)
+
+    @property
+    def is_settled(self) -> bool:
+        """True if no other instance could run any of this server's keys."""
+        return not self.eras and not self.released
+
+    def turn(self, snapshot: Snapshot, now: float) -> None:
+        """Takes the latest snapshot in, and forgets what no longer matters."""
+        if snapshot is not self.snapshot:
+            self._take_in(snapshot, now)
+        while self.eras and self.eras[0].ended_at + self._lease_seconds <= now:
+            self.eras.popleft()
+        while self.released and (oldest := next(iter(self.released.values()))).until <= now:
+            del self.released[oldest.claim.key]
+        if not self.eras:
+            self.left.clear()
+        if self.is_settled or len(self.taken) >= MAX_KEYS:
+            self.taken.clear()
+
+    def is_mine(self, key: str) -> bool:
+        """True if this server owns a key, and nobody with a later view has asked for it."""
+        if self.owners.owner(key) != self._me:
+            return False
+        released = self.released.get(key)
+        return released is None or not self.is_behind(released.claim)
+
+    def is_behind(self, claim: Claim) -> bool:
+        """True if whoever claims has a later view of the service than this server."""
+        return self.snapshot.epoch == claim.epoch and self.snapshot.revision < claim.revision
+
+    def let_go(self, claim: Claim, now: float) -> Released | None:
+        """Notes that a key is another's now; returns who else had asked for it."""
+        before = self.released.pop(claim.key, None)
+        self.released[claim.key] = Released(claim, now + self._lease_seconds)
+        self.taken.discard(claim.key)
+        return before
+
+    def to_ask(self, key: str) -> dict[str, float]:
+        """Returns whom this server has to ask for a key of its own, and when each can't be alive any more."""
+        asked = self._earlier(key, len(self.eras))
+        released = self.released.get(key)
+        if released is not None and released.claim.to not in self.left:
+            asked[released.claim.to] = released.until
+        return asked
+
+    def to_vouch_for(self, claim: Claim, before: Released | None) -> dict[str, float]:
+        """Returns whom this server has to ask for another's key, for that one may not know of them.
+
+        They owned it before this server did, or had asked this server for it.
+        """
+        mine = [number for number, era in enumerate(self.eras) if era.owners.owner(claim.key) == self._me]
+        if self.owners.owner(claim.key) == self._me:
+            mine.append(len(self.eras))
+        asked = self._earlier(claim.key, mine[-1] if mine else 0)
+        if before is not None:
+            asked[before.claim.to] = before.until
+        asked.pop(claim.to, None)
+        return asked
+
+    def endpoint(self, instance_id: str) -> Endpoint | None:
+        """Returns how an instance is reached, or was; None: it was never seen."""
+        known = (self.owners, *(era.owners for era in reversed(self.eras)))
+        return next((one.endpoints[instance_id] for one in known if instance_id in one.endpoints), None)
+
+    def endpoints(self) -> list[Endpoint]:
+        """Returns how all others are reached that are there, or were a while ago."""
+        found = {name: one for era in self.eras for name, one in era.owners.endpoints.items()} | self.owners.endpoints
+        return [endpoint for instance_id, endpoint in found.items() if instance_id != self._me]
+
+    def note_left(self, instance_id: str) -> None:
+        """Takes an instance's word that it runs nothing any more; not while it is listed: that may be its next life."""
+        if instance_id not in self.owners.endpoints:
+            self.left.add(instance_id)
+
+    # -- inside ------------------------------------------------------------------------------------------------
+
+    def _earlier(self, key: str, until: int) -> dict[str, float]:
+        owners = {era.owners.owner(key): era.ended_at + self._lease_seconds for era in islice(self.eras, until)}
+        nobody = {"", self._me, *self.left}
+        return {instance_id: end for instance_id, end in owners.items() if instance_id not in nobody}
+
+    def _take_in(self, snapshot: Snapshot, now: float) -> None:
+        overtaken = [key for key, one in self.released.items() if self.is_behind(one.claim)]
+        before = self.owners
+        self.snapshot, self.owners = snapshot, Owners.of(snapshot)
+        self.left.difference_update(self.owners.endpoints)
+        if self.owners != before:
+            self._begin_era(before, now)
+            self.taken = {key for key in self.taken if self.owners.owner(key) == self._me}
+        for key in overtaken:
+            # Whoever asked may have been an owner until just now, and may have gone without our ever seeing it.
+            one = self.released.pop(key)
+            self.released[key] = one._replace(until=now + self._lease_seconds)
+
+    def _begin_era(self, before: Owners, now: float) -> None:
+        """Notes whom this server has to ask. One that has just come knows none: whoever was there without it, then."""
+        earlier = before if before.endpoints else self.owners.without(self._me)
+        if earlier.endpoints:
+            self.eras.append(Era(earlier, now))
