@@ -11,12 +11,15 @@ import logging
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from kazoo.client import KazooClient
 from kazoo.exceptions import ConnectionClosedError, ConnectionLoss, SessionExpiredError
 from kazoo.handlers.threading import SequentialThreadingHandler
 from kazoo.retry import KazooRetry
 from kazoo.security import make_acl, make_digest_acl
+
+from placet_rpc.url_options import take_options
 
 SESSION = timedelta(seconds=10)
 ANSWER_TIMEOUT = timedelta(seconds=3)
@@ -145,4 +148,26 @@ def _settle(future: asyncio.Future[Any], done: Any) -> None:
         future.set_result(done.value)
 
 
-__all__ = ["ANSWER_TIMEOUT", "SESSION", "Disconnected", "ZooKeeperSession"]
+def open_session(url: str, kind: str) -> tuple[ZooKeeperSession, str]:
+    """Begins a session with `zookeeper://USER:PASSWORD@HOST:PORT,…/PATH?session_ms=…`; connects to nothing yet.
+
+    Args:
+        url: as above.
+        kind: what is kept there, for messages.
+
+    Returns:
+        The session, and the path without a slash at its end.
+
+    Raises:
+        ValueError: it is no such URL.
+    """
+    address, options = take_options(url, {"session_ms": SESSION // timedelta(milliseconds=1)}, kind)
+    parts = urlsplit(address)
+    credentials, _, hosts = parts.netloc.rpartition("@")
+    if not all(hosts.split(",")):
+        raise ValueError("that is no ZooKeeper: write zookeeper://host:port,host:port/path")
+    session = timedelta(milliseconds=options["session_ms"])
+    return ZooKeeperSession(hosts, session=session, credentials=unquote(credentials)), parts.path.rstrip("/")
+
+
+__all__ = ["ANSWER_TIMEOUT", "SESSION", "Disconnected", "ZooKeeperSession", "open_session"]

@@ -25,11 +25,12 @@ from placet_rpc.errors import RpcError
 from placet_rpc.http import HttpClient, HttpLimits
 from placet_rpc.registry.births import Births
 from placet_rpc.registry.endpoint import Endpoint
-from placet_rpc.registry.opening import RegistryContext, take_options
+from placet_rpc.registry.opening import RegistryContext
 from placet_rpc.registry.record import Record
 from placet_rpc.registry.registry import ASK_TIMEOUT, RegistryRefused, RegistryUnavailable
 from placet_rpc.registry.snapshot import Snapshot
 from placet_rpc.transport import Reply
+from placet_rpc.url_options import take_options
 
 POLL_MS = 2_000
 _REPLY_BYTES_MAX = 16 * 1024 * 1024
@@ -162,7 +163,7 @@ def _words(reply: Reply) -> str:
 
 def open_coordinator(url: str, context: RegistryContext) -> CoordinatorRegistry:
     """Opens `coordinator+http://HOST:PORT,…`."""
-    text, options = take_options(url.partition("+")[2], {"lease_ms": INSTANCE_LEASE_MS, "poll_ms": POLL_MS})
+    text, options = take_options(url.partition("+")[2], {"lease_ms": INSTANCE_LEASE_MS, "poll_ms": POLL_MS}, "registry")
     scheme, hosts = urlsplit(text).scheme, urlsplit(text).netloc.split(",")
     if scheme not in ("http", "https") or not all(hosts):
         raise ValueError("that is no coordinator: write coordinator+http://host:port, further nodes after a comma")

@@ -1,10 +1,8 @@
 """From a registry's URL to the registry; further kinds come from installed packages."""
 
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
-from urllib.parse import parse_qsl, urlsplit
 
 from placet_rpc.chance import Chance, new_chance
 from placet_rpc.clock import SYSTEM_CLOCK, Clock
@@ -60,31 +58,3 @@ def open_registry(url: str, context: RegistryContext | None = None) -> Registry:
         REGISTRIES, kind, _BUILTIN, REGISTRY_SPI_VERSION
     )
     return factory(url, context or RegistryContext())
-
-
-def take_options(url: str, allowed: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Splits the query off a registry's URL.
-
-    Args:
-        url: the URL.
-        allowed: the default value by name; a number takes positive numbers only.
-
-    Returns:
-        The URL without its query, and the value of each option.
-
-    Raises:
-        ValueError: an option is unknown, given twice, or no number where one is asked for.
-    """
-    parts = urlsplit(url)
-    options = dict(allowed)
-    given = parse_qsl(parts.query, keep_blank_values=True)
-    for name, value in given:
-        if name not in allowed or sum(name == other for other, _ in given) > 1:
-            raise ValueError(f"?{name}= of a {parts.scheme} registry: give each of {', '.join(allowed)} once at most")
-        if not isinstance(allowed[name], int):
-            options[name] = value
-        elif value.isdecimal() and int(value) > 0:
-            options[name] = int(value)
-        else:
-            raise ValueError(f"?{name}={value!r} of a {parts.scheme} registry: give a number from 1")
-    return parts._replace(query="").geturl(), options

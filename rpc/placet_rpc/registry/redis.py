@@ -24,19 +24,19 @@ from typing import Any
 from uuid import uuid4
 
 import msgspec
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.asyncio import Redis
 from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissionError, RedisError
 
 from placet_rpc.chance import Chance, new_chance
 from placet_rpc.clock import SYSTEM_CLOCK, Clock
+from placet_rpc.redis_client import open_client
 from placet_rpc.registry.births import Births
 from placet_rpc.registry.endpoint import Endpoint
-from placet_rpc.registry.opening import RegistryContext, take_options
+from placet_rpc.registry.opening import RegistryContext
 from placet_rpc.registry.record import age_ms, read_record, to_record
 from placet_rpc.registry.registry import ASK_TIMEOUT, LEASE, RegistryRefused, RegistryUnavailable
 from placet_rpc.registry.snapshot import Snapshot
+from placet_rpc.url_options import take_options
 
 POLL_MS = 1_000
 PREFIX = "placet"
@@ -223,22 +223,13 @@ class RedisRegistry:
 
 def open_redis(url: str, context: RegistryContext) -> RedisRegistry:
     """Opens `redis://HOST:PORT/DB` or `rediss://…`."""
-    address, options = take_options(
-        url, {"lease_ms": LEASE // timedelta(milliseconds=1), "poll_ms": POLL_MS, "prefix": PREFIX, "ca_file": ""}
-    )
-    seconds = ASK_TIMEOUT.total_seconds()
-    tls = {"ssl_ca_certs": options["ca_file"]} if options["ca_file"] else {}
-    pool = BlockingConnectionPool.from_url(
-        address,
-        max_connections=_CONNECTIONS_MAX,
-        timeout=seconds,
-        socket_timeout=seconds,
-        socket_connect_timeout=seconds,
-        retry=Retry(NoBackoff(), 0),
-        **tls,
+    allowed = {"lease_ms": LEASE // timedelta(milliseconds=1), "poll_ms": POLL_MS, "prefix": PREFIX, "ca_file": ""}
+    address, options = take_options(url, allowed, "registry")
+    client = open_client(
+        address, ca_file=options["ca_file"], answer_timeout=ASK_TIMEOUT, max_connections=_CONNECTIONS_MAX
     )
     return RedisRegistry(
-        Redis.from_pool(pool),
+        client,
         prefix=options["prefix"],
         lease=timedelta(milliseconds=options["lease_ms"]),
         poll=timedelta(milliseconds=options["poll_ms"]),

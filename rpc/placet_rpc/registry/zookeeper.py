@@ -10,9 +10,8 @@ counts all changes with one number. An epoch is one life of the service's parent
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from datetime import timedelta
 from typing import Any, NamedTuple
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote
 
 from kazoo.exceptions import (
     AuthFailedError,
@@ -26,11 +25,11 @@ from kazoo.exceptions import (
 from placet_rpc.clock import SYSTEM_CLOCK, Clock, pause
 from placet_rpc.registry.births import Births
 from placet_rpc.registry.endpoint import Endpoint
-from placet_rpc.registry.opening import RegistryContext, take_options
+from placet_rpc.registry.opening import RegistryContext
 from placet_rpc.registry.record import Record, age_ms, read_record, to_record
 from placet_rpc.registry.registry import REFRESH, RegistryRefused, RegistryUnavailable
 from placet_rpc.registry.snapshot import Snapshot
-from placet_rpc.zookeeper_session import SESSION, Disconnected, ZooKeeperSession
+from placet_rpc.zookeeper_session import Disconnected, ZooKeeperSession, open_session
 
 ROOT = "/placet/services"
 _TRIES = 5
@@ -212,12 +211,5 @@ class _Look:
 
 def open_zookeeper(url: str, context: RegistryContext) -> ZooKeeperRegistry:
     """Opens `zookeeper://HOST:PORT,…/ROOT`."""
-    address, options = take_options(url, {"session_ms": SESSION // timedelta(milliseconds=1)})
-    parts = urlsplit(address)
-    credentials, _, hosts = parts.netloc.rpartition("@")
-    if not all(hosts.split(",")):
-        raise ValueError("that is no ZooKeeper: write zookeeper://host:port,host:port/path")
-    session = ZooKeeperSession(
-        hosts, session=timedelta(milliseconds=options["session_ms"]), credentials=unquote(credentials)
-    )
-    return ZooKeeperRegistry(session, root=parts.path.rstrip("/") or ROOT, clock=context.clock)
+    session, path = open_session(url, "registry")
+    return ZooKeeperRegistry(session, root=path or ROOT, clock=context.clock)
