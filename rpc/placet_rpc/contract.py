@@ -10,8 +10,9 @@ from typing import Any, Generic, Protocol, get_type_hints
 import msgspec
 
 from placet_contract.service import METHOD_ATTRIBUTE, SERVICE_ATTRIBUTE, MethodOptions, ServiceOptions
-from placet_rpc.codecs.builtin import is_model
-from placet_rpc.codecs.codec import Codec
+from placet_rpc.codecs.builtin import is_model, travels
+from placet_rpc.codecs.codec import Arguments, Codec
+from placet_rpc.codecs.message import is_message, message_schema
 
 _NOT_INTERFACES = (object, Protocol, Generic, abc.ABC)
 
@@ -145,6 +146,8 @@ def _model_schema(kind: type) -> dict[str, Any]:
     if is_model(kind):
         schema: dict[str, Any] = kind.model_json_schema()  # type: ignore[attr-defined]  # is_model looked
         return schema
+    if is_message(kind):
+        return message_schema(kind)
     raise NotImplementedError
 
 
@@ -183,6 +186,7 @@ def _arguments(where: str, parameters: list[inspect.Parameter], hints: Mapping[s
         return msgspec.defstruct(
             f"Arguments of {where.rpartition('.')[2]}",
             fields,
+            bases=(Arguments,),
             kw_only=True,
             forbid_unknown_fields=True,
             omit_defaults=True,
@@ -198,10 +202,10 @@ def _check_travels(where: str, kind: Any) -> None:
     except TypeError as error:
         raise TypeError(f"{where}: {error}") from None
     for custom in _custom(info, set()):
-        if not is_model(custom):
+        if not travels(custom):
             raise TypeError(
                 f"{where}: {getattr(custom, '__name__', custom)} can't travel: use a dataclass, Struct, attrs class,"
-                " TypedDict, pydantic model or builtin type"
+                " TypedDict, pydantic model, protobuf message or builtin type"
             )
 
 

@@ -3,7 +3,13 @@
 from collections.abc import Callable
 from typing import Any, Protocol
 
+import msgspec
+
 SPI_VERSION = 1
+
+
+class Arguments(msgspec.Struct):
+    """What the parameters of every method travel as is of a class derived from this one: a member per parameter."""
 
 
 class Codec(Protocol):

@@ -6,6 +6,7 @@ CODEC_HTTP = 1
 """The map holds an HTTP method, target and fields; the body is what its content-type says."""
 CODEC_MSGPACK = 2
 CODEC_JSON = 3
+CODEC_PROTOBUF = 4
 
 MAX_IN_FLIGHT = 1_024
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024

@@ -41,11 +41,16 @@ async def serve_http(app):
     return f"http://127.0.0.1:{http.servers[0].sockets[0].getsockname()[1]}", stop
 
 
-@pytest.fixture(params=["tcp-msgpack", "tcp-json", "inproc", "http-asgi", "http-fastapi"])
+@pytest.fixture(params=["tcp-msgpack", "tcp-json", "tcp-protobuf", "inproc", "http-asgi", "http-fastapi"])
 async def client(request, implementation):
     """A client of the service over one transport."""
     kind = request.param
-    server = Server(tcp="127.0.0.1:0" if kind.startswith("tcp") else None, max_threads=2, max_waiting_for_threads=2)
+    server = Server(
+        tcp="127.0.0.1:0" if kind.startswith("tcp") else None,
+        codecs=("msgpack", "json", "protobuf"),
+        max_threads=2,
+        max_waiting_for_threads=2,
+    )
     server.expose(Stock)(implementation)
     await server.start()
     stop = None

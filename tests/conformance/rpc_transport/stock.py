@@ -9,6 +9,7 @@ from typing import Protocol
 import msgspec
 from pydantic import BaseModel
 
+from conformance.rpc_transport.messages import Quote
 from placet_contract.service import method, service
 from placet_rpc.context import current_call
 
@@ -52,6 +53,10 @@ class Stock(Protocol):
     async def price(self, sku: str) -> Price | None: ...
 
     async def label(self, label: Label) -> Label: ...
+
+    async def quote(self, quote: Quote) -> Quote: ...
+
+    async def cheapest(self, quotes: list[Quote], at_most: float) -> Quote | None: ...
 
     async def echo(self, data: bytes) -> bytes: ...
 
@@ -117,6 +122,12 @@ class StockInMemory:
 
     async def label(self, label: Label) -> Label:
         return Label(text=label.text.upper())
+
+    async def quote(self, quote: Quote) -> Quote:
+        return Quote(sku=quote.sku, count=quote.count + 1, parts=[quote])
+
+    async def cheapest(self, quotes: list[Quote], at_most: float) -> Quote | None:
+        return min((quote for quote in quotes if quote.price <= at_most), key=lambda quote: quote.price, default=None)
 
     async def echo(self, data: bytes) -> bytes:
         return data

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from conformance.rpc_transport.messages import Quote
 from conformance.rpc_transport.stock import Label, OtherStock, OutOfStock, Price, Reservation, Stock
 from placet_rpc import CallRefused, CallTimeout, RemoteFault, ReplyUnreadable, Safety
 from placet_rpc.context import call_options
@@ -17,6 +18,16 @@ async def test_arguments_and_results_keep_their_types(stock):
     assert await stock.price("abc") == Price(3)
     assert await stock.price("") is None
     assert await stock.label(Label(text="ä")) == Label(text="Ä")
+
+
+async def test_protobuf_messages_travel_whatever_the_codec(stock):
+    """Alone, in a list beside plain data, and as a result that may be missing; 64-bit numbers and bytes are exact."""
+    quote = Quote(sku="A1", count=2**62, seal=b"\x00\xff", price=0.5)
+    quote.valid_for.FromMilliseconds(90_500)
+    assert await stock.quote(quote) == Quote(sku="A1", count=2**62 + 1, parts=[quote])
+    assert await stock.quote(Quote()) == Quote(count=1, parts=[Quote()])
+    assert await stock.cheapest([Quote(price=2.5), quote], at_most=2) == quote
+    assert await stock.cheapest([quote], 0.25) is None
 
 
 @pytest.mark.parametrize("size", [0, 1, 700_000])
