@@ -94,7 +94,8 @@ class BranchWork:
         if isinstance(error, Reject):
             return await self._reject(error.reason)
         if is_contention(error):
-            _log.info("%s met a lock, a deadlock or a serialization failure: %s", self.call.key, error)
+            # Not the error itself: its text has the statement's parameters, which are the user's data.
+            _log.info("%s met a lock, a deadlock or a serialization failure: %s", self.call.key, error.__cause__)
             return answer.ongoing(self.call.key, "the database asks to try again")
         if isinstance(error, HTTPException) and error.status_code < 400:  # noqa: PLR2004 - RFC 9110's error statuses
             raise RuntimeError(
