@@ -78,3 +78,15 @@ def test_timeout_that_is_over_is_looked_at_next_not_in_the_past():
     assert life.due_in_ms == 1
     life.wait_until_due()
     assert life.transaction.reason == "timeout"
+
+
+def test_overdue_call_is_made_again_only_when_it_is_looked_at():
+    """An answer of another branch at that moment must not send a second call beside the one that is out."""
+    life = Life.of("tcc", "a", "b")
+    life.commit()
+    life.now_ms += 10_000 + ANSWER_SLACK_MS
+    life.answer("b")
+    assert life.calls == []
+    assert life.out == {"confirm a"}
+    life.wait(1)
+    assert life.calls == ["confirm a"]
