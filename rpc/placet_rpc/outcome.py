@@ -87,13 +87,16 @@ def result_of(call: Invocation, codec: Codec, reply: Reply, endpoint: str) -> ob
     raise _refusal(reply.status, raised, endpoint)
 
 
+NO_SUCH_METHOD_REASON = "no_such_method"
+UNFIT_REASON = "arguments"
+
 _NEVER = -1
 _REASONS = {
     UNAUTHENTICATED: "unauthenticated",
     FORBIDDEN: "forbidden",
-    NO_SUCH_METHOD: "no_such_method",
+    NO_SUCH_METHOD: NO_SUCH_METHOD_REASON,
     NOT_ITS_TURN: "not_its_turn",
-    UNFIT: "arguments",
+    UNFIT: UNFIT_REASON,
     AT_LIMIT: "overloaded",
     UNAVAILABLE: "unavailable",
 }

@@ -5,11 +5,12 @@ import asyncio
 import msgspec
 
 from placet_rpc.codecs import JSON, Codec
-from placet_rpc.errors import CallRefused, CallTimeout, ProtocolViolation, Safety
+from placet_rpc.errors import CallRefused, CallTimeout, ProtocolViolation, ReplyUnreadable, RpcError, Safety
+from placet_rpc.frames import Hello
 from placet_rpc.frames.call import CallHeader, encode_call
 from placet_rpc.http import HttpClient, HttpTarget, header_block
 from placet_rpc.invocation import Invocation
-from placet_rpc.outcome import MARK, OK, result_of
+from placet_rpc.outcome import MARK, NO_SUCH_METHOD_REASON, OK, UNFIT_REASON, result_of
 from placet_rpc.tcp.client import TcpClient
 from placet_rpc.transport import Reply
 
@@ -69,7 +70,26 @@ class TcpRoute:
         body = call.method.coding(codec).encode_arguments(call.arguments)
         future: asyncio.Future[Reply] = link.loop.create_future()
         link.send(codec.number, encode_call(header), body, call.timeout_ms, future)
-        return result_of(call, codec, await future, self.endpoint)
+        reply = await future
+        try:
+            return result_of(call, codec, reply, self.endpoint)
+        except (CallRefused, ReplyUnreadable) as error:
+            if reply.status == OK or getattr(error, "reason", "") in _OF_ANOTHER_CONTRACT:
+                _say_whether_contracts_differ(error, call, peer)
+            raise
+
+
+_OF_ANOTHER_CONTRACT = (NO_SUCH_METHOD_REASON, UNFIT_REASON)
+
+
+def _say_whether_contracts_differ(error: RpcError, call: Invocation, peer: Hello) -> None:
+    """Adds to an error that may come from two versions of an interface whether there are two."""
+    theirs = peer.contracts.get(call.service.key)
+    if theirs is not None and theirs != call.service.contract_hash:
+        error.message += (
+            f"; the contract of {call.service.key} is {theirs} there and {call.service.contract_hash} here:"
+            " the two sides were built from different versions of it"
+        )
 
 
 class HttpRoute:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from placet_rpc.tcp.server import TcpServer
 
 _REQUEST, _RESPONSE, _ONEWAY, _CANCEL = (int(kind) for kind in (Kind.REQUEST, Kind.RESPONSE, Kind.ONEWAY, Kind.CANCEL))
+_REQUESTS = frozenset((_REQUEST, _ONEWAY))
 
 
 class CallGone(Protocol):
@@ -139,14 +140,12 @@ class ServerConnection(WritingProtocol):
             return
         for frame in frames:
             kind = frame.kind
-            if kind == _REQUEST:
+            if kind in _REQUESTS:
                 self._take(frame)
             elif kind == _CANCEL:
                 call = self.active.get(frame.request_id)
                 if call is not None:
                     call.leave(stop=False)
-            elif kind == _ONEWAY:
-                self._take_oneway(frame)
         if channel.error is not None:
             self.transport.abort()
             return
@@ -175,21 +174,22 @@ class ServerConnection(WritingProtocol):
     # -- answers -----------------------------------------------------------------------------------------------
 
     def answer(self, call: IncomingCall, time: int, header: bytes, body: bytes) -> None:
-        """Queues a reply; one that is too long becomes a fault of its own."""
+        """Queues a reply; one that is too long becomes a fault of its own. Nobody waits for a ONEWAY's."""
         frame = call.frame
         if self.active.pop(frame.request_id, None) is not None:
             self.server.counters.in_flight -= 1
             self._unanswered_bytes -= len(frame.body)
             if self.reading_paused:
                 self._resume_reading()
-        if self.transport.is_closing() or frame.kind == _ONEWAY:
+        if self.transport.is_closing():
             return
-        if len(body) > self._max_reply_bytes or len(header) > HEADER_BYTES_MAX:
-            time, header, body = Fault.REPLY_TOO_LARGE << 16, b"", b""
-        self.channel.send(_RESPONSE, frame.request_id, time, frame.codec, header, body)
-        if not self._flush_is_due:
-            self._flush_is_due = True
-            self.loop.call_soon(self.flush)
+        if frame.kind != _ONEWAY:
+            if len(body) > self._max_reply_bytes or len(header) > HEADER_BYTES_MAX:
+                time, header, body = Fault.REPLY_TOO_LARGE << 16, b"", b""
+            self.channel.send(_RESPONSE, frame.request_id, time, frame.codec, header, body)
+            if not self._flush_is_due:
+                self._flush_is_due = True
+                self.loop.call_soon(self.flush)
         if self._is_done:
             self.finish()
 
@@ -257,27 +257,17 @@ class ServerConnection(WritingProtocol):
         counters.requests += 1
         call = IncomingCall(self, frame)
         request_id = frame.request_id
-        if request_id > self.last_served_id:
+        if request_id in self.active:  # first: an answer to it would be taken for the other one's
+            self.channel.error = DecodeError(f"request id {request_id} is in use")
+        elif request_id > self.last_served_id:
             call.refuse(Fault.DRAINING)
         elif frame.skipped_bytes:
             call.refuse(Fault.TOO_LARGE)
         elif len(self.active) >= server.limits.max_in_flight or counters.in_flight >= server.limits.max_in_flight_total:
             call.refuse(Fault.OVERLOADED, server.push_back_ms)
-        elif request_id in self.active:
-            self.channel.error = DecodeError(f"request id {request_id} is in use")
         else:
             self._last_id = max(self._last_id, request_id)
             self._run(call)
-
-    def _take_oneway(self, frame: Frame) -> None:
-        """A request without a reply: what can't be run is dropped, and counted."""
-        self.server.counters.requests += 1
-        server = self.server
-        if frame.skipped_bytes or server.counters.in_flight >= server.limits.max_in_flight_total:
-            server.counters.refused["oneway"] += 1
-            return
-        self._last_id = max(self._last_id, frame.request_id)
-        self._run(IncomingCall(self, frame))
 
     def _run(self, call: IncomingCall) -> None:
         frame = call.frame

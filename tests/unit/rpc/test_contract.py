@@ -11,6 +11,7 @@ from typing import Protocol
 import pytest
 
 from placet_contract.service import method, service
+from placet_rpc import CallRefused
 from placet_rpc.client import Client
 from placet_rpc.codecs import find_codecs
 from placet_rpc.contract import service_of
@@ -144,6 +145,28 @@ async def test_the_first_codec_that_both_allow_is_used():
             with pytest.raises(Exception, match="the server takes json, this client msgpack") as refused:
                 await client.reference(Sums).add(1)
             assert refused.value.safety.repeatable
+
+
+async def test_a_differing_contract_is_named_where_it_may_be_the_cause_and_nowhere_else():
+    """Two versions work together until one lacks what the other needs; that error says that there are two."""
+
+    @service("sums")
+    class Later(Protocol):
+        async def add(self, a: int, b: int = 0, c: int = 0) -> int: ...
+
+        async def multiply(self, a: int) -> int: ...
+
+    server = Server(tcp="127.0.0.1:0")
+    server.expose(Sums)(SumsByHand())
+    async with server, Client(server.endpoint) as client:
+        later, same = client.reference(Later), client.reference(Sums)
+        assert await later.add(1, 2) == 3
+        for call in (later.add(1, c=5), later.multiply(2)):
+            with pytest.raises(CallRefused, match="built from different versions"):
+                await call
+        with pytest.raises(CallRefused) as refused:
+            await same.add("one")
+        assert "versions" not in str(refused.value)
 
 
 async def test_blocking_callers_share_one_background_loop():

@@ -316,6 +316,31 @@ async def test_a_client_that_reads_nothing_can_not_fill_the_server(hot, serve_tc
     await until(lambda: not server.connections)
 
 
+async def test_a_server_with_enough_to_do_reads_no_more_and_its_client_keeps_the_rest(hot, serve_tcp, make_tcp_client):
+    """Bodies of unanswered requests are bounded; beyond it the client's calls wait, and go when answers come."""
+    held = hot.hold("/held")
+    server = await serve_tcp(limits=TcpServerLimits(max_unanswered_bytes=1_000_000))
+    client = make_tcp_client(limits=TcpLimits(max_waiting_calls=10_000))
+    target = client.target(f"{server.url}/held")
+    await client.request("POST", f"{server.url}/echo")
+    body = b"x" * 200_000
+    calls = []
+    while not target.link.waiting:  # until the socket's buffers and the client's own are full
+        calls.append(target.call(body, timeout_ms=60_000))
+        await asyncio.sleep(0)
+    assert next(iter(server.connections)).reading_paused
+    assert len(held) * len(body) < 4_000_000
+    with pytest.raises(CallTimeout) as late:
+        await target.call(body, timeout_ms=50)
+    assert late.value.safety is Safety.NOT_SENT
+    answered = 0
+    while answered < len(calls):
+        await until(lambda: len(held) > answered)  # noqa: B023 - awaited within this turn
+        held[answered].respond(200, b"")
+        answered += 1
+    assert [(await call).status for call in calls] == [200] * len(calls)
+
+
 async def test_closing_the_client_ends_its_calls(hot, serve_tcp):
     """Calls under way get their time; then they end as UNKNOWN, and what waits as NOT_SENT."""
     held = hot.hold("/held")

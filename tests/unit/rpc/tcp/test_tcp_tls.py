@@ -90,3 +90,14 @@ async def test_plain_text_to_a_tls_port_is_a_failed_connect(certificates, serve_
     server = await serve_tcp(tls=server_context(certificates))
     with pytest.raises(ConnectFailed):
         await tcp_client.request("POST", f"tcp://127.0.0.1:{server.port}/echo")
+
+
+async def test_new_certificates_are_taken_while_running(certificates, hot, serve_tcp, make_tcp_client):
+    """A server whose files have changed loads them into its context: connections from then on see the new ones."""
+    context = server_tls(certificate=certificates / "stranger.pem", key=certificates / "stranger.key")
+    server = await serve_tcp(tls=context)
+    tls = client_tls(authority=certificates / "authority.pem")
+    with pytest.raises(ConnectFailed, match="certificate verify failed"):
+        await make_tcp_client(tls=tls).request("POST", f"{server.url}/echo")
+    context.load_cert_chain(certificates / "server.pem", certificates / "server.key")
+    assert (await make_tcp_client(tls=tls).request("POST", f"{server.url}/echo", body=b"x")).body == b"x"
