@@ -64,6 +64,9 @@ class AccessList:
         rules: the first whose `methods` fit decides.
         otherwise_allowed: what no rule names is for anyone; False: for nobody.
 
+    Attributes:
+        rules: those that hold, without `OWN_RULES`.
+
     Raises:
         ValueError: there are more than `MAX_RULES`.
     """
@@ -81,6 +84,7 @@ class AccessList:
         given = tuple(rules)
         if len(given) > MAX_RULES:
             raise ValueError(f"{len(given)} rules are more than {MAX_RULES}: name services by patterns")
+        self.rules = given
         self._rules = [(re.compile(_expression(rule.methods)), _Allowed(rule)) for rule in (*given, *OWN_RULES)]
         self._by_method: dict[str, _Allowed] = {}
 
