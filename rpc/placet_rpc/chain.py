@@ -143,6 +143,14 @@ class Chains:
             )
         return instances
 
+    def kept(self, kind: str) -> list[tuple[str, Any]]:
+        """Returns what calls share, by the name of their method or service; of those with one name the latest last.
+
+        Args:
+            kind: `breaker` or `rate`, of each method, or `bulkhead`, of each service.
+        """
+        return [(str(key[1]), state) for key, state in self._states.items() if key[0] == kind]
+
     # -- building ----------------------------------------------------------------------------------------------
 
     def build(self, service: ServiceSpec, method: MethodSpec, settings: Settings) -> Proceed:

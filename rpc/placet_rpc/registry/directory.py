@@ -34,10 +34,13 @@ class Directory:
     Args:
         cache: of the registry; the directory closes it.
         clock: where time comes from.
+
+    Attributes:
+        cache: as given, for whoever watches over it.
     """
 
     def __init__(self, cache: RegistryCache, *, clock: Clock = SYSTEM_CLOCK) -> None:
-        self._cache = cache
+        self.cache = cache
         self._clock = clock
         self._shown: dict[str, tuple[Snapshot | None, Snapshot]] = {}
         self._following: dict[str, asyncio.Task[Follower]] = {}
@@ -47,7 +50,7 @@ class Directory:
 
         A service that is asked for is followed from then on.
         """
-        source = self._cache.snapshot(service)
+        source = self.cache.snapshot(service)
         known = self._shown.get(service)
         if known is None or known[0] is not source:
             known = self._shown[service] = (source, self._make(service, source))
@@ -60,25 +63,25 @@ class Directory:
             service: its key.
             seconds: how long to wait for a first word, of the registry or of the file; without one: no instances.
         """
-        if self._cache.snapshot(service) is None:
+        if self.cache.snapshot(service) is None:
             with suppress(TimeoutError):
                 await within(self._clock, seconds, self._first_word(service))
         return self.snapshot(service)
 
     def age(self, service: str) -> timedelta | None:
         """Returns how long ago the registry last said what it says of a service; None: it never did."""
-        return self._cache.age(service)
+        return self.cache.age(service)
 
     def trouble(self, service: str) -> str:
         """Returns why the registry does not tell of a service, in words; empty while it does."""
-        return self._cache.trouble(service)
+        return self.cache.trouble(service)
 
     async def aclose(self) -> None:
         """Ends the watches and closes the registry."""
         for task in self._following.values():
             task.cancel()
         await asyncio.gather(*self._following.values(), return_exceptions=True)
-        await self._cache.aclose()
+        await self.cache.aclose()
 
     def _make(self, service: str, source: Snapshot | None) -> Snapshot:
         if source is None:
@@ -89,7 +92,7 @@ class Directory:
     def _follow(self, service: str) -> asyncio.Task[Follower]:
         task = self._following.get(service)
         if task is None:
-            task = self._following[service] = asyncio.create_task(self._cache.follow(service))
+            task = self._following[service] = asyncio.create_task(self.cache.follow(service))
             task.add_done_callback(lambda done: self._note_followed(service, done))
         return task
 
