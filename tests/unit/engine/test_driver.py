@@ -9,6 +9,7 @@ from placet_contract.transactions import RetryRequest
 from placet_contract.vocabulary import Outcome, Pattern
 from placet_coordinator.core.calling import ATTENTION_AFTER_MS
 from placet_coordinator.engine.driver import DriverLimits
+from placet_coordinator.engine.held import Lane
 from unit.engine.node import Limits, branch, until
 from unit.engine.script import DONE, ONGOING, REJECTED, UNKNOWN
 
@@ -250,6 +251,23 @@ def _fails_for_broken(transaction):
     if transaction.gid == "broken" and transaction.progress:
         raise ZeroDivisionError("a defect")
     return None if transaction.timeout_ms is None else transaction.created_at_ms + transaction.timeout_ms
+
+
+@pytest.mark.parametrize(("wait_ms", "lane"), [(0, Lane.RIDER), (60_000, Lane.URGENT)])
+async def test_end_rides_along_unless_somebody_waits_for_it(node, wait_ms, lane):
+    """The write of an end wakes the flusher only if a client holds the line for it; a result on the way never does."""
+    node.script.hold("a/confirm", "b/confirm")
+    await node.begin("t", "a", "b")
+    committed = asyncio.create_task(node.commands.commit("t", wait_ms=wait_ms))
+    held = node.driver.held["t"]
+    await until(lambda: len(node.script.calls) == 2 and (held.finish_waiters or committed.done()), "both are called")
+    node.store.hold_writes()
+    node.script.release("a/confirm")
+    assert held.pending.lane is Lane.PARTIAL
+    node.script.release("b/confirm")
+    assert held.pending.lane is lane
+    node.store.let_writes_go()
+    await committed
 
 
 @pytest.mark.parametrize("operation", ["confirm", "cancel"])

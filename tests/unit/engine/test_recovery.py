@@ -18,6 +18,7 @@ from unit.engine.test_ownership import SHORT, lease_until_ms
 
 LONG = timedelta(hours=1)
 QUICK = timedelta(milliseconds=30)
+LAPSE = "update node set lease_until_ms = 1 where node_id = ?"
 
 # What is begun and asked, what hangs when the node dies, the status then, and where it ends.
 LIVES = {
@@ -245,13 +246,28 @@ async def test_recovery_survives_a_defect(make_node):
     assert [what for what, _ in node.notes.troubles] == ["defect"]
 
 
-async def test_claims_come_in_pages(make_node):
+async def test_claimed_row_replaces_an_older_copy(make_node, execute):
+    """What this node remembers of a transaction that others have changed since gives way to what it claims."""
+    one = await make_node(node_id="one", recovers=False)
+    two = await make_node(node_id="two", recovers=False)
+    await one.begin("t", "a")
+    older = one.driver.held["t"]
+    await two.commands.register("t", register("b"))
+    await two.die()
+    execute(LAPSE, "two")
+    await one.recovery.sweep()
+    assert older.dead
+    assert one.driver.held["t"].version >= 3
+    assert len(one.driver.held["t"].transaction.branches) == 2
+
+
+async def test_claims_come_in_pages(make_node, execute):
     """A dead node's transactions are claimed page by page, all in one sweep as far as the limit goes."""
     one = await make_node(node_id="one", lease=LONG)
     for number in range(25):
         await one.begin(f"t-{number}", "a", timeout_ms=600_000)
     await one.die()
-    await one.ownership.release()
+    execute(LAPSE, "one")
     pages = Limits(recovery=RecoveryLimits(page=4, pages_per_sweep_max=5))
     two = await make_node(node_id="two", recovers=False, limits=pages)
     await two.recovery.sweep()
@@ -260,13 +276,13 @@ async def test_claims_come_in_pages(make_node):
     assert len(two.driver.held) == 25
 
 
-async def test_no_more_is_claimed_than_fits_into_memory(make_node):
+async def test_no_more_is_claimed_than_fits_into_memory(make_node, execute):
     """A survivor takes up what it can hold; the rest waits for another or for room."""
     one = await make_node(node_id="one", lease=LONG)
     for number in range(10):
         await one.begin(f"t-{number}", "a", timeout_ms=600_000)
     await one.die()
-    await one.ownership.release()
+    execute(LAPSE, "one")
     few = Limits(recovery=RecoveryLimits(page=3, open_transactions_max=5))
     two = await make_node(node_id="two", recovers=False, limits=few)
     await two.recovery.sweep()
