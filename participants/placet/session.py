@@ -24,7 +24,6 @@ _Scope = Literal["function", "request"] | None
 
 _OK = 200
 
-
 ENTERING_THREADS_MAX = 40
 """Threads that wait for a connection of a synchronous engine, or for another call's barrier row."""
 
@@ -155,4 +154,7 @@ async def with_session(
     scope = {"type": "http", "method": "GET", "path": "/", "root_path": "", "query_string": b"", "headers": []}
     await inner(scope, receive, send)
     if statuses != [_OK]:
-        raise RuntimeError(f"the session dependency answers {statuses}: it wants more than a request without headers")
+        raise RuntimeError(
+            f"the session dependency answers {statuses}: it wants more than a request without headers; run "
+            "placet.purge.purge(session, client.coordinator, retention) on each of your databases yourself"
+        )
