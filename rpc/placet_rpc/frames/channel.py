@@ -44,6 +44,10 @@ class _Long:
         return self.at >= len(self.body)
 
 
+_NOTHING_LONG: deque[_Long] = deque(maxlen=0)
+"""An empty deque has 760 bytes, and most connections are idle."""
+
+
 class Channel:
     """The protocol's state of one side of a connection.
 
@@ -66,7 +70,7 @@ class Channel:
         self._assembler = Assembler(hello.max_message_bytes, MAX_FRAGMENTED_MESSAGES)
         self._control: list[bytes] = []
         self._out: list[bytes] = []
-        self._long: deque[_Long] = deque()
+        self._long = _NOTHING_LONG
 
     # -- reading -----------------------------------------------------------------------------------------------
 
@@ -147,6 +151,8 @@ class Channel:
         """Queues a message; the caller has looked at `header_fits` and the peer's `max_message_bytes`."""
         size = len(body)
         if size > FRAGMENT_BYTES:
+            if self._long is _NOTHING_LONG:
+                self._long = deque()
             self._long.append(_Long(kind, request_id, time, codec, header, body))
             return
         out = self._out
@@ -190,6 +196,8 @@ class Channel:
             written += len(parts[-1])
             if not message.is_whole:
                 self._long.append(message)
+            elif not self._long:
+                self._long = _NOTHING_LONG
         return b"".join(parts)
 
 

@@ -34,6 +34,23 @@ class TcpConnection(WritingProtocol):
         heard: something came since the link last looked.
     """
 
+    __slots__ = (
+        "_is_lost",
+        "_last_id",
+        "_written_id",
+        "asked",
+        "busy_at",
+        "draining",
+        "greeted",
+        "heard",
+        "heard_at",
+        "link",
+        "max_body_bytes",
+        "max_in_flight",
+        "pending",
+        "retiring",
+    )
+
     def __init__(self, link: "TcpLink", channel: Channel) -> None:
         super().__init__(channel, link.loop)
         self.link = link

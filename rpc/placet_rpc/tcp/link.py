@@ -35,8 +35,34 @@ class _Waiting(NamedTuple):
     pending: Pending
 
 
+_NOBODY: deque[_Waiting] = deque(maxlen=0)
+"""An empty deque has 760 bytes, and on most links nobody waits."""
+
+
 class TcpLink:
     """A link of one client. All methods run on the client's event loop."""
+
+    __slots__ = (
+        "__weakref__",
+        "_all_gone",
+        "_closed",
+        "_connection",
+        "_connections",
+        "_connector",
+        "_failures",
+        "_hello",
+        "_last_failure",
+        "_opening",
+        "_opening_since",
+        "_retry_at",
+        "_ticking",
+        "_timer",
+        "counters",
+        "endpoint",
+        "limits",
+        "loop",
+        "waiting",
+    )
 
     def __init__(
         self, endpoint: str, connector: Connector, limits: TcpLimits, counters: TcpCounters, hello: Hello
@@ -45,7 +71,7 @@ class TcpLink:
         self.limits = limits
         self.counters = counters
         self.loop = asyncio.get_running_loop()
-        self.waiting: deque[_Waiting] = deque()
+        self.waiting = _NOBODY
         self._connector = connector
         self._hello = hello
         self._connection: TcpConnection | None = None  # where new calls go
@@ -58,7 +84,7 @@ class TcpLink:
         self._timer: asyncio.TimerHandle | None = None
         self._ticking = False  # the timer is for calls, not for signs of life
         self._closed = False
-        self._all_gone = asyncio.Event()
+        self._all_gone: asyncio.Event | None = None  # made by whoever waits for it
 
     # -- the caller's side -------------------------------------------------------------------------------------
 
@@ -152,6 +178,9 @@ class TcpLink:
 
     async def all_gone(self) -> None:
         """Waits, after `close`, until the last connection has gone."""
+        if self._all_gone is None:
+            self._all_gone = asyncio.Event()
+            self._note_gone()
         await self._all_gone.wait()
 
     # -- the connection's side ---------------------------------------------------------------------------------
@@ -210,6 +239,8 @@ class TcpLink:
         elif connection is None and self._opening is None and self.loop.time() < self._retry_at:
             self.end(completion, self._not_yet())
         else:
+            if self.waiting is _NOBODY:
+                self.waiting = deque()
             self.waiting.append(waiting)
             if connection is None:
                 self._open_soon()
@@ -250,7 +281,7 @@ class TcpLink:
             error = ConnectFailed(f"{type(error).__name__}: {error}", endpoint=self.endpoint)
         self._back_off(error)
         # All of them waited for this connect; each may know another endpoint.
-        waited, self.waiting = self.waiting, deque()
+        waited, self.waiting = self.waiting, _NOBODY
         for waiting in waited:
             failure = type(error).__new__(type(error), *error.args)
             failure.__dict__.update(error.__dict__)
@@ -336,7 +367,7 @@ class TcpLink:
                 expired.append(waiting.pending.completion)
             else:
                 still.append(waiting)
-        self.waiting = still
+        self.waiting = still or _NOBODY
         for completion in expired:
             self.end(completion, self._waited_too_long())
         if self.waiting and self._connection is None:
@@ -390,4 +421,5 @@ class TcpLink:
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None
-            self._all_gone.set()
+            if self._all_gone is not None:
+                self._all_gone.set()

@@ -95,6 +95,28 @@ class ServerConnection(WritingProtocol):
         last_served_id: requests after it are refused; set when the drain ends.
     """
 
+    __slots__ = (
+        "_last_id",
+        "_max_reply_bytes",
+        "_met",
+        "_unanswered_bytes",
+        "active",
+        "client_address",
+        "host",
+        "identity",
+        "is_local",
+        "is_secure",
+        "last_served_id",
+        "made_at",
+        "max_age_seconds",
+        "read_at",
+        "reading_paused",
+        "server",
+        "server_address",
+        "silent_seconds",
+        "warned_at",
+    )
+
     def __init__(self, server: "TcpServer") -> None:
         super().__init__(Channel(server.hello), server.loop)
         self.server = server

@@ -10,6 +10,8 @@ from placet_rpc.tcp.limits import WRITE_HIGH_WATER_BYTES
 class WritingProtocol(asyncio.Protocol):
     """The half that client and server share."""
 
+    __slots__ = ("_flush_is_due", "channel", "loop", "transport", "write_paused")
+
     def __init__(self, channel: Channel, loop: asyncio.AbstractEventLoop) -> None:
         self.channel = channel
         self.loop = loop
