@@ -1,4 +1,4 @@
-"""MySQL's statements are MariaDB's without its per-statement setting; they run on MariaDB, too, and do the same there."""
+"""MySQL's statements are MariaDB's without its setting per statement; on MariaDB they do the same."""
 
 import pytest
 
