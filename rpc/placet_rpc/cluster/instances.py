@@ -120,6 +120,9 @@ class Instances:
         self.current()
         member = self._members.get(instance_id)
         if member is None:
+            self.latest()  # whoever named it may have seen a snapshot that is still to be taken in
+            member = self._members.get(instance_id)
+        if member is None:
             raise NoInstance(f"{self.service} has no instance {instance_id}, where this call has to go")
         return member
 

@@ -1,22 +1,17 @@
 """Which keys this server owns, and when it may begin with one that was another's."""
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import timedelta
 from typing import Protocol
 
 from placet_rpc.clock import SYSTEM_CLOCK, Clock
 from placet_rpc.ordering.calling import Snapshots
-from placet_rpc.ordering.service_view import MAX_KEYS, Claim, ServiceView
-from placet_rpc.registry.endpoint import Endpoint
+from placet_rpc.ordering.service_view import MAX_KEYS, Claim, Release, ServiceView
+from placet_rpc.ordering.taking import OtherInstances, Taking
 from placet_rpc.registry.registry import LEASE
 
-_log = logging.getLogger("placet_rpc.ordering")
-
 FOLLOW_SECONDS = 0.5
-ASK_FIRST_SECONDS = 0.05
-ASK_CAP_SECONDS = 1.0
 
 
 class AgedSnapshots(Snapshots, Protocol):
@@ -24,18 +19,6 @@ class AgedSnapshots(Snapshots, Protocol):
 
     def age(self, service: str) -> timedelta | None:
         """Returns how long ago the registry last said what it says of a service; None: it never did."""
-        ...
-
-
-class OtherInstances(Protocol):
-    """How a server talks to the other instances of its services; `peers.Peers` does so over the transports."""
-
-    async def ask(self, endpoint: Endpoint, claim: Claim, seconds: float) -> bool:
-        """Asks an instance to let go of a key, waiting at most so long; False: it does not, or there is no answer."""
-        ...
-
-    async def say_left(self, endpoint: Endpoint, service: str, instance_id: str) -> None:
-        """Tells an instance that this one runs nothing of a service any more; it may not be heard."""
         ...
 
 
@@ -53,7 +36,8 @@ class Ownership:
         services: the keys of those with ordered methods, so that changes are noticed when they come.
         lease: how long an instance counts as alive that the registry does not hear.
         strict: refuse calls with a key while the registry has not been heard for a lease: others may take this server
-            for dead then. A call that is running by then is not stopped.
+            for dead then; a call that is running by then is not stopped. And begin with no key before a lease is over,
+            where no instance has been there for as long: who left just before may still run calls.
         clock: where time comes from.
     """
 
@@ -102,27 +86,24 @@ class Ownership:
             return "moved"
         return "" if view.is_settled or key in view.taken else "handing_over"
 
-    async def release(self, claim: Claim, drain: Drain) -> bool:
-        """Lets go of a key that another instance owns now, once nothing of it runs here or with earlier owners.
+    async def release(self, claim: Claim, drain: Drain) -> Release:
+        """Lets go of a key that another instance owns now, once nothing of it runs here.
 
         Args:
             claim: what the other says.
             drain: ends what is here.
 
         Returns:
-            False: this server owns it, as far as it can see; or it has let go of too many to remember another.
+            Not released: this server owns it, as far as it can see; or it has let go of too many to remember another.
         """
         view = self._view(claim.service)
         if not view.is_behind(claim) and view.owners.owner(claim.key) != claim.to:
-            return False
+            return Release(is_released=False)
         if len(view.released) >= MAX_KEYS:
-            return False
-        was_taken = claim.key in view.taken
+            return Release(is_released=False)
         before = view.let_go(claim, self._clock.monotonic())
         await drain(claim.service, claim.key)
-        if not was_taken:
-            await self._ask_all(view, claim, view.to_vouch_for(claim, before))
-        return True
+        return view.answer_to(claim, before, self._clock.monotonic())
 
     def note_left(self, service: str, instance_id: str) -> None:
         """Takes an instance's word that it runs nothing of a service any more."""
@@ -173,24 +154,8 @@ class Ownership:
     async def _take(self, view: ServiceView, service: str, key: str) -> None:
         owners, released = view.owners, view.released.get(key)
         claim = Claim(service, key, self._me, view.snapshot.epoch, view.snapshot.revision)
-        await self._ask_all(view, claim, view.to_ask(key))
+        await Taking(claim, view, self._others, self._clock).run(waits_to_know=self._is_strict)
         # Had somebody asked for it meanwhile, or had the instances changed, all that was heard would be out of date.
         if view.owners == owners and view.released.get(key) is released:
             view.released.pop(key, None)
             view.taken.add(key)
-
-    async def _ask_all(self, view: ServiceView, claim: Claim, asked: Mapping[str, float]) -> None:
-        """Returns when each of them has let go of the key, or can't be alive any more."""
-        await asyncio.gather(*(self._ask_until(view, claim, instance_id, end) for instance_id, end in asked.items()))
-
-    async def _ask_until(self, view: ServiceView, claim: Claim, instance_id: str, end: float) -> None:
-        endpoint = view.endpoint(instance_id)
-        pause_seconds = ASK_FIRST_SECONDS
-        while (left := end - self._clock.monotonic()) > 0:
-            if endpoint is not None and await self._others.ask(endpoint, claim, left):
-                return
-            if instance_id in view.left:
-                return
-            await self._clock.sleep(min(pause_seconds, max(end - self._clock.monotonic(), 0)))
-            pause_seconds = min(2 * pause_seconds, ASK_CAP_SECONDS)
-        _log.info("%s did not let go of a key of %s; its lease is over by now", instance_id, claim.service)

@@ -11,7 +11,7 @@ from placet_rpc.contract import service_of
 from placet_rpc.errors import RpcError
 from placet_rpc.filters import ClientFilter, chained
 from placet_rpc.invocation import Invocation
-from placet_rpc.ordering.service_view import Claim
+from placet_rpc.ordering.service_view import Claim, Release
 from placet_rpc.registry.endpoint import Endpoint
 
 _log = logging.getLogger("placet_rpc.ordering")
@@ -28,7 +28,7 @@ class KeyOwner(Protocol):
     """For other instances of the same services; an access list should name their applications."""
 
     @method(idempotent=True, detached=True)
-    async def release(self, service: str, key: str, to: str, epoch: str, revision: int) -> bool:
+    async def release(self, service: str, key: str, to: str, epoch: str, revision: int) -> Release:
         """Lets go of an ordering key, once nothing of it runs here; see `Ownership.release`."""
         ...
 
@@ -62,9 +62,10 @@ class Peers:
         self._connect, self._app, self._filters = connect, app, tuple(filters)
         self._timeout_seconds = timeout.total_seconds()
 
-    async def ask(self, endpoint: Endpoint, claim: Claim, seconds: float) -> bool:
+    async def ask(self, endpoint: Endpoint, claim: Claim, seconds: float) -> Release | None:
         """Asks an instance to let go of a key."""
-        return await self._call(endpoint, "release", tuple(claim), seconds) is True
+        answer: Release | None = await self._call(endpoint, "release", tuple(claim), seconds)
+        return answer
 
     async def say_left(self, endpoint: Endpoint, service: str, instance_id: str) -> None:
         """Tells an instance that this one runs nothing any more."""

@@ -1,8 +1,9 @@
 """One service as one of its servers sees it: who owns its keys, who did until a while ago, who asked for one."""
 
 from collections import deque
-from itertools import islice
 from typing import NamedTuple
+
+import msgspec
 
 from placet_rpc.ordering.owner import Owners
 from placet_rpc.registry.endpoint import Endpoint
@@ -27,6 +28,34 @@ class Claim(NamedTuple):
     to: str
     epoch: str
     revision: int
+
+
+class EarlierOwner(msgspec.Struct, frozen=True):
+    """An instance that may still run calls of a key.
+
+    Attributes:
+        instance_id: of it.
+        urls: where it is reached; none: nobody knows.
+        left_ms: how long until it can't be alive any more, unless it is heard of again.
+    """
+
+    instance_id: str
+    urls: tuple[str, ...]
+    left_ms: int
+
+
+class Release(msgspec.Struct, frozen=True):
+    """The answer to a claim.
+
+    Attributes:
+        is_released: nothing of the key runs at whoever answers, nor will.
+        knows: it has followed the service for a whole lease, so `earlier` is complete.
+        earlier: who else may run calls of the key.
+    """
+
+    is_released: bool
+    knows: bool = False
+    earlier: tuple[EarlierOwner, ...] = ()
 
 
 class Era(NamedTuple):
@@ -58,6 +87,7 @@ class ServiceView:
         eras: that ended less than a lease ago, the latest last.
         released: keys that were let go of less than a lease ago.
         taken: keys of which it is known that no other instance runs them.
+        knows_at: from when on all earlier owners are known that may still live, in monotonic seconds.
         left: instances that have said that they run nothing any more, and are not there any more.
     """
 
@@ -68,6 +98,7 @@ class ServiceView:
         self.taken: set[str] = set()
         self.left: set[str] = set()
         self._me, self._lease_seconds = me, lease_seconds
+        self.knows_at = now + lease_seconds
         self._begin_era(Owners(()), now)
 
     @property
@@ -107,26 +138,35 @@ class ServiceView:
         return before
 
     def to_ask(self, key: str) -> dict[str, float]:
-        """Returns whom this server has to ask for a key of its own, and when each can't be alive any more."""
-        asked = self._earlier(key, len(self.eras))
+        """Returns who else may run calls of a key, as far as is known here, and when each can't be alive any more."""
+        asked = {era.owners.owner(key): era.ended_at + self._lease_seconds for era in self.eras}
         released = self.released.get(key)
-        if released is not None and released.claim.to not in self.left:
-            asked[released.claim.to] = released.until
-        return asked
+        if released is not None:
+            asked[released.claim.to] = max(released.until, asked.get(released.claim.to, 0.0))
+        nobody = {"", self._me, *self.left}
+        return {instance_id: end for instance_id, end in asked.items() if instance_id not in nobody}
 
-    def to_vouch_for(self, claim: Claim, before: Released | None) -> dict[str, float]:
-        """Returns whom this server has to ask for another's key, for that one may not know of them.
+    def answer_to(self, claim: Claim, before: Released | None, now: float) -> Release:
+        """Returns the answer to a claim that was granted, after `let_go`.
 
-        They owned it before this server did, or had asked this server for it.
+        Args:
+            claim: what was claimed.
+            before: what `let_go` returned.
+            now: in monotonic seconds.
         """
-        mine = [number for number, era in enumerate(self.eras) if era.owners.owner(claim.key) == self._me]
-        if self.owners.owner(claim.key) == self._me:
-            mine.append(len(self.eras))
-        asked = self._earlier(claim.key, mine[-1] if mine else 0)
-        if before is not None:
-            asked[before.claim.to] = before.until
-        asked.pop(claim.to, None)
-        return asked
+        others = self.to_ask(claim.key)
+        owner = self.owners.owner(claim.key)
+        if owner not in ("", self._me):
+            others[owner] = now + self._lease_seconds  # as far as is known here it is the owner still
+        if before is not None and before.claim.to not in self.left:
+            others[before.claim.to] = max(before.until, others.get(before.claim.to, 0.0))
+        others.pop(claim.to, None)
+        earlier = []
+        for instance_id, end in others.items():
+            endpoint = self.endpoint(instance_id)
+            urls = () if endpoint is None else endpoint.urls
+            earlier.append(EarlierOwner(instance_id, urls, int((end - now) * 1000) + 1))
+        return Release(is_released=True, knows=now >= self.knows_at, earlier=tuple(earlier))
 
     def endpoint(self, instance_id: str) -> Endpoint | None:
         """Returns how an instance is reached, or was; None: it was never seen."""
@@ -144,11 +184,6 @@ class ServiceView:
             self.left.add(instance_id)
 
     # -- inside ------------------------------------------------------------------------------------------------
-
-    def _earlier(self, key: str, until: int) -> dict[str, float]:
-        owners = {era.owners.owner(key): era.ended_at + self._lease_seconds for era in islice(self.eras, until)}
-        nobody = {"", self._me, *self.left}
-        return {instance_id: end for instance_id, end in owners.items() if instance_id not in nobody}
 
     def _take_in(self, snapshot: Snapshot, now: float) -> None:
         overtaken = [key for key, one in self.released.items() if self.is_behind(one.claim)]

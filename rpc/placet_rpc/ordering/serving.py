@@ -11,7 +11,7 @@ from placet_rpc.errors import CallRepeated, OutOfOrder
 from placet_rpc.ordering.key_queue import KeyQueue, QueueLimits, Refused
 from placet_rpc.ordering.ownership import Ownership
 from placet_rpc.ordering.peers import KeyOwner
-from placet_rpc.ordering.service_view import Claim
+from placet_rpc.ordering.service_view import Claim, Release
 from placet_rpc.ordering.stamp import MEMBER, Stamp
 from placet_rpc.served_call import Answer, Proceed, ServedCall
 
@@ -150,7 +150,7 @@ class _KeyOwner:
     def __init__(self, serving: OrderedServing, ownership: Ownership) -> None:
         self._serving, self._ownership = serving, ownership
 
-    async def release(self, service: str, key: str, to: str, epoch: str, revision: int) -> bool:
+    async def release(self, service: str, key: str, to: str, epoch: str, revision: int) -> Release:
         """Lets go of a key."""
         return await self._ownership.release(Claim(service, key, to, epoch, revision), self._serving.drain)
 
