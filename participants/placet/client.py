@@ -3,8 +3,8 @@
 # ruff: noqa: ASYNC109 - timeouts here are parts of a plan, or bound repeats
 
 import asyncio
+import threading
 from datetime import timedelta
-from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 from placet.background import Background
@@ -57,13 +57,18 @@ class Client:
         self._background = Background()
         self._directory = Directory(self.coordinator, use_tcp=settings.transport == "auto")
         self._caller = ParticipantCaller(self._directory)
+        self._twin: SyncClient | None = None
+        self._twin_lock = threading.Lock()
 
-    @cached_property
+    @property
     def sync(self) -> "SyncClient":
         """The twin for threads without an event loop, with connections of its own; closed with this client."""
         from placet.sync import SyncClient  # noqa: PLC0415 - the twin imports this module
 
-        return SyncClient(self._url, token=self._token, settings=self._settings)
+        with self._twin_lock:  # two threads that ask first get one twin
+            if self._twin is None:
+                self._twin = SyncClient(self._url, token=self._token, settings=self._settings)
+            return self._twin
 
     async def __aenter__(self) -> Self:
         return self
@@ -77,8 +82,10 @@ class Client:
         await self._directory.aclose()
         await self._caller.aclose()
         await self.coordinator.aclose()
-        if "sync" in self.__dict__:
-            await asyncio.to_thread(self.__dict__.pop("sync").close)
+        with self._twin_lock:
+            twin, self._twin = self._twin, None
+        if twin is not None:
+            await asyncio.to_thread(twin.close)
 
     def tcc(
         self,
