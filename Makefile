@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= $(shell for name in python3 python3.11 python3.12 python3.13 python3.14; do \
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
 # What the tests that exist need.
-SERVICES ?= postgres mariadb
+SERVICES ?= postgres mariadb redis zookeeper
 # Four workers on two cores: the tests wait for databases and processes more than they compute.
 WORKERS ?= 4
 ARGS ?=
