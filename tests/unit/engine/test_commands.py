@@ -274,6 +274,26 @@ async def test_refusal_waits_for_the_decision_that_it_reports(node):
     assert (await refused(aborted)).standing.status == "committing"
 
 
+@pytest.mark.parametrize("request_name", ["commit", "register", "begin", "abort"])
+async def test_request_that_changes_nothing_takes_nothing_over(make_node, request_name):
+    """A repeat, or a refusal, at a node that does not drive it leaves a transaction with its owner (decision 0002)."""
+    one, two = await make_node(node_id="one"), await make_node(node_id="two")
+    one.script.hold("a/confirm")
+    await one.begin("t", "a")
+    await one.commands.commit("t")
+    before = await one.row("t")
+    requests = {
+        "commit": lambda: two.commands.commit("t"),
+        "register": lambda: two.commands.register("t", register("b")),
+        "begin": lambda: two.commands.begin(begin("t", "a")),
+        "abort": lambda: two.commands.abort("t"),
+    }
+    await asyncio.gather(requests[request_name](), return_exceptions=True)
+    assert not two.driver.held
+    after = await one.row("t")
+    assert (after.owner, after.version) == (before.owner, before.version)
+
+
 async def test_repeat_is_answered_from_the_store(make_node):
     """A node whose copy is behind reports what the store holds, not what it remembers."""
     one, two = await make_node(node_id="one", recovers=False), await make_node(node_id="two")
@@ -321,7 +341,7 @@ async def test_client_that_goes_away_mid_commit_changes_nothing(node):
         await committed
     node.store.let_writes_go()
     await node.until_status("t", "committed")
-    assert node.driver.journal.depth == 0
+    await until(lambda: node.driver.journal.depth == 0, "nothing is left on its way")
 
 
 async def test_client_that_goes_away_mid_begin_leaves_a_whole_transaction(node):

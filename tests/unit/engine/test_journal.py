@@ -9,6 +9,7 @@ from msgspec import Raw
 from placet_coordinator.core.rule import RuleBroken
 from placet_coordinator.engine.errors import Overloaded, Refused
 from placet_coordinator.engine.flusher import JournalLimits
+from placet_coordinator.engine.rows import from_row
 from placet_coordinator.ports.rows import EntryKind
 from unit.engine.node import Limits, branch, register, until
 
@@ -134,6 +135,23 @@ async def test_result_of_a_call_is_folded_into_the_next_write(node):
     assert [entry.row.version for entry in entries] == list(range(1, len(entries) + 1))
     assert [entry.row.status for entry in entries][-1] == "committed"
     assert entries[-1].row.progress.count("confirmed") == 2
+
+
+async def test_steps_that_share_a_write_are_all_in_it(node):
+    """A registration and the commit behind it may go out as one entry: branches, decision and all."""
+    await node.begin("t", "a")
+    node.store.hold_writes()
+    busy = asyncio.create_task(node.begin("busy"))
+    await node.store.arrived.wait()
+    registered = asyncio.create_task(node.commands.register("t", register("b")))
+    committed = asyncio.create_task(node.commands.commit("t", wait_ms=5_000))
+    await until(lambda: node.driver.held["t"].transaction.status == "committing", "both are stepped")
+    assert node.driver.journal.depth == 2
+    node.store.let_writes_go()
+    await busy
+    assert (await registered).version == 2
+    assert (await committed).status == "committed"
+    assert len(from_row(await node.row("t")).branches) == 2
 
 
 async def test_result_that_nothing_follows_is_written_all_the_same(node):

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from placet_coordinator.engine import waiting
+from placet_coordinator.engine.held import Lane
 from unit.engine.node import until
 
 
@@ -68,6 +69,20 @@ async def test_copy_that_has_ended_keeps_nobody_waiting(node):
     await node.commands.commit("t", wait_ms=5_000)
     row = await node.ends.wait("t", held, 60_000)
     assert row.status == "committed"
+
+
+async def test_wait_hurries_an_end_that_rides_along(node):
+    """Who comes to wait for an end that is not yet written does not wait for a batch to ride with."""
+    node.script.hold("a/confirm")
+    await node.begin("t", "a")
+    await node.commands.commit("t")
+    held = node.driver.held["t"]
+    node.script.release("a/confirm")
+    assert held.pending.lane is Lane.RIDER
+    waits = asyncio.create_task(node.ends.wait("t", held, 60_000))
+    await asyncio.sleep(0)
+    assert held.writing or held.pending.lane is Lane.URGENT
+    assert (await waits).transaction.status == "committed"
 
 
 async def test_drain_answers_those_who_wait_with_the_status_as_it_is(make_node):
