@@ -25,7 +25,7 @@ BODY = b'{"amount":30,"account":"alice","note":"' + b"x" * 109 + b'"}'
 RESULT = b'{"result":"' + b"y" * 137 + b'"}'
 OK = (
     b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ndate: Tue, 24 Nov 2026 00:00:00 GMT\r\n"
-    b"placet-outcome: t-0123456789/a/confirm\r\ncontent-length: %d\r\n\r\n%b" % (len(RESULT), RESULT)
+    b"placet-outcome: t-0123456789/a/confirm\r\nplacet-rpc: 1\r\ncontent-length: %d\r\n\r\n%b" % (len(RESULT), RESULT)
 )
 FIELDS = HeaderTemplate(
     "placet-gid",
