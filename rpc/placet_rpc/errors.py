@@ -276,7 +276,10 @@ class RemoteFault(RpcError):
 
     Attributes:
         kind: the class name of what it raised; the message stays in the server's log, for it may hold secrets.
+        told: what an exception of the server's contract says, which this side's contract does not name; else empty.
     """
+
+    told: tuple[object, ...] = ()
 
     code = "remote_fault"
 

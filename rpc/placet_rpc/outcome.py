@@ -135,4 +135,6 @@ def _exception(service: ServiceSpec, raised: Raised, endpoint: str) -> Exception
             except TypeError as error:
                 return ReplyUnreadable(f"{raised.kind} can't be made from its args: {error}", endpoint=endpoint)
     message = f"the method raised {raised.kind}, which this side's contract does not name"
-    return RemoteFault(message, kind=raised.kind, endpoint=endpoint)
+    fault = RemoteFault(message, kind=raised.kind, endpoint=endpoint)
+    fault.told = tuple(raised.args)
+    return fault

@@ -6,6 +6,7 @@ import typer
 
 from placet_coordinator.cli.barrier import barrier
 from placet_coordinator.cli.database import database
+from placet_coordinator.cli.rpc import rpc
 from placet_coordinator.cli.transactions import transactions
 
 application = typer.Typer(
@@ -18,6 +19,7 @@ application = typer.Typer(
 application.add_typer(transactions, name="tx")
 application.add_typer(database, name="db")
 application.add_typer(barrier, name="barrier")
+application.add_typer(rpc, name="rpc")
 
 
 @application.callback(invoke_without_command=True)

@@ -1,6 +1,7 @@
 """How the commands print: tables for people, JSON for programs."""
 
 import json
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -35,6 +36,19 @@ def as_lines(items: list[Any]) -> None:
     """Print one JSON object a line."""
     for item in items:
         typer.echo(json.dumps(item, ensure_ascii=False, separators=(",", ":")))
+
+
+def as_table(columns: Sequence[str], rows: Iterable[Sequence[str]], empty: str) -> None:
+    """Print plain text in columns; without rows the words for that."""
+    table = Table(box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(cell) for cell in row))
+    if table.row_count:
+        _console().print(table)
+    else:
+        typer.echo(empty)
 
 
 def transaction_table(items: list[dict[str, Any]]) -> None:
@@ -133,11 +147,12 @@ def _distance(instant: str | None) -> str:
     if instant is None:
         return ""
     seconds = (datetime.now(UTC) - datetime.fromisoformat(instant)).total_seconds()
-    ahead, seconds = seconds < 0, abs(seconds)
+    return f"in {duration(-seconds)}" if seconds < 0 else duration(seconds)
+
+
+def duration(seconds: float) -> str:
+    """Return a time in its largest unit: `3 s`, `2 min`."""
     for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
         if seconds >= size:
-            text = f"{seconds / size:.0f} {unit}"
-            break
-    else:
-        text = f"{seconds:.0f} s"
-    return f"in {text}" if ahead else text
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"

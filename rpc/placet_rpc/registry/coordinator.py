@@ -17,7 +17,7 @@ import msgspec
 from placet_contract.ids import matches_branch_id
 from placet_contract.limits import INSTANCE_LEASE_MS
 from placet_contract.problems import Problem
-from placet_contract.services import InstanceRequest, InstanceView, ServiceView
+from placet_contract.services import InstanceRequest, InstanceView, ServicePage, ServiceView
 from placet_contract.vocabulary import Operation
 from placet_rpc.chance import Chance, new_chance
 from placet_rpc.clock import SYSTEM_CLOCK, Clock
@@ -35,6 +35,7 @@ from placet_rpc.url_options import take_options
 POLL_MS = 2_000
 _REPLY_BYTES_MAX = 16 * 1024 * 1024
 _encode = msgspec.json.Encoder().encode
+_decode_page = msgspec.json.Decoder(ServicePage).decode
 _decode_view = msgspec.json.Decoder(ServiceView).decode
 _decode_problem = msgspec.json.Decoder(Problem).decode
 
@@ -110,6 +111,15 @@ class CoordinatorRegistry:
             yield snapshot
             await self._clock.sleep(self._poll_seconds * self._chance.uniform(0.8, 1.2))
 
+    async def services(self) -> list[str]:
+        """Returns the services that have live instances."""
+        reply = await self._ask("GET", "/v1/services")
+        try:
+            named = [_decode_name(summary.service) for summary in _decode_page(reply.body).items]
+        except ValueError as error:
+            raise RegistryUnavailable(f"the coordinator's answer is none: {error}") from None
+        return sorted(named)
+
     async def aclose(self) -> None:
         """Closes the connections."""
         await self._client.aclose()
@@ -147,6 +157,12 @@ def _name(service: str) -> str:
     if not matches_branch_id(named) or ".v" in version:
         raise ValueError(f"the coordinator can't list {service!r} as {named!r}: 64 characters, no '.v' in a version")
     return named
+
+
+def _decode_name(named: str) -> str:
+    """Undoes `_name`."""
+    name, separator, version = named.rpartition(".v")
+    return f"{name}/{version}" if separator else named
 
 
 def _instance_path(service: str, instance_id: str) -> str:

@@ -71,6 +71,11 @@ class Board:
             )
             return snapshot, min((announced.ends_at for announced in entries.values()), default=float("inf"))
 
+    def services(self) -> list[str]:
+        """Returns all services, in order."""
+        with self._lock:
+            return sorted(self._services)
+
     def listen(self, key: object, service: str, event: asyncio.Event) -> None:
         """Sets the event, on the loop that calls this, whenever the service has changed."""
         with self._lock:
@@ -127,6 +132,10 @@ class MemoryRegistry:
                 await pause(self._clock, min(max(left, 0.0), REFRESH.total_seconds()), event)
         finally:
             self._board.leave(key)
+
+    async def services(self) -> list[str]:
+        """Returns the services that were ever announced here."""
+        return self._board.services()
 
     async def aclose(self) -> None:
         """Nothing is to be closed."""

@@ -18,6 +18,7 @@ changed again by the next renewals, under a later revision.
 """
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator
 from datetime import timedelta
 from typing import Any
@@ -41,6 +42,9 @@ from placet_rpc.url_options import take_options
 POLL_MS = 1_000
 PREFIX = "placet"
 _CONNECTIONS_MAX = 16
+_SCAN_SECONDS = 30
+_SCAN_KEYS = 1_000
+"""Looked at by one step of a scan."""
 
 # Every script begins so: KEYS are instances, leases, state; ARGV[1] is an epoch for the case that there is none.
 _BEGIN = """
@@ -185,6 +189,20 @@ class RedisRegistry:
             yield snapshot
             await self._clock.sleep(self._poll_seconds * self._chance.uniform(0.8, 1.2))
 
+    async def services(self) -> list[str]:
+        """Returns the services whose keys are there, by a look through all keys, which leaves Redis time for others."""
+        before, after = f"{self._prefix}:{{", "}:instances"
+        found: set[str] = set()
+        try:
+            async with asyncio.timeout(_SCAN_SECONDS):
+                async for key in self._client.scan_iter(f"{_literal(before)}*{_literal(after)}", count=_SCAN_KEYS):
+                    found.add(key.decode(errors="replace").removeprefix(before).removesuffix(after))
+        except TimeoutError:
+            raise RegistryUnavailable(f"Redis has so many keys that {_SCAN_SECONDS} s are not enough") from None
+        except (RedisError, OSError) as error:
+            raise RegistryUnavailable(f"Redis: {type(error).__name__}: {error}") from None
+        return sorted(found)
+
     async def aclose(self) -> None:
         """Closes the connections."""
         await self._client.aclose()
@@ -219,6 +237,11 @@ class RedisRegistry:
                 endpoints[instance_id] = record.endpoint(instance_id, births.up_since(instance_id, life, up_since))
         births.keep_only(set(endpoints))
         return tuple(endpoints[instance_id] for instance_id in sorted(endpoints))
+
+
+def _literal(text: str) -> str:
+    """Takes the meaning of a pattern off the characters that have one."""
+    return re.sub(r"([\\*?\[\]^-])", r"\\\1", text)
 
 
 def open_redis(url: str, context: RegistryContext) -> RedisRegistry:

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from datetime import timedelta
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from placet_rpc.registry.endpoint import Endpoint
 from placet_rpc.registry.snapshot import Snapshot
@@ -75,4 +75,18 @@ class Registry(Protocol):
 
     async def aclose(self) -> None:
         """Closes the connections. What was announced stays until its lease ends, if the registry allows that."""
+        ...
+
+
+@runtime_checkable
+class ListsServices(Protocol):
+    """A registry that can say which services it knows; for operators, no call needs it."""
+
+    async def services(self) -> list[str]:
+        """Returns their keys, in order. Some may have no live instance; those announced meanwhile may be missing.
+
+        Raises:
+            RegistryUnavailable: there is no answer.
+            RegistryRefused: it does not say.
+        """
         ...

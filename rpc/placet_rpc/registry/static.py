@@ -90,6 +90,12 @@ class StaticRegistry:
             yield Snapshot(service=service, revision=self._revision, endpoints=endpoints, epoch=self._epoch)
             await self._clock.sleep(REFRESH.total_seconds())
 
+    async def services(self) -> list[str]:
+        """Returns the services of the file."""
+        if self._file is None:
+            raise RegistryRefused("its addresses are those of every service: name the ones that you mean")
+        return sorted(self._services)
+
     async def aclose(self) -> None:
         """Nothing is to be closed."""
 

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from kazoo.exceptions import (
     AuthFailedError,
@@ -83,6 +83,13 @@ class ZooKeeperRegistry:
             if snapshot is not None:
                 yield snapshot
                 await pause(self._clock, REFRESH.total_seconds(), look.changed)
+
+    async def services(self) -> list[str]:
+        """Returns the services that were ever announced here."""
+        try:
+            return sorted(unquote(name) for name in await self._ask("get_children", self._root))
+        except NoNodeError:
+            return []
 
     async def aclose(self) -> None:
         """Ends the session, and with it what was announced."""

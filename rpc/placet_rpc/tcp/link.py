@@ -18,6 +18,7 @@ from placet_rpc.errors import (
     ReplyTooLarge,
     RpcError,
     Safety,
+    TargetRefused,
 )
 from placet_rpc.frames import TIME_MAX, Channel, Hello
 from placet_rpc.frames.decoder import HEADER_BYTES_MAX
@@ -52,6 +53,7 @@ class TcpLink:
         "_failures",
         "_hello",
         "_last_failure",
+        "_last_failure_kind",
         "_opening",
         "_opening_since",
         "_retry_at",
@@ -81,6 +83,7 @@ class TcpLink:
         self._failures = 0  # connects failed in a row
         self._retry_at = 0.0
         self._last_failure = ""
+        self._last_failure_kind: type[ConnectFailed] = ConnectFailed
         self._timer: asyncio.TimerHandle | None = None
         self._ticking = False  # the timer is for calls, not for signs of life
         self._closed = False
@@ -296,6 +299,7 @@ class TcpLink:
         self._failures = min(self._failures + 1, 32)
         self._retry_at = self.loop.time() + longest * random.uniform(0.8, 1.2)  # noqa: S311 - spreads, hides nothing
         self._last_failure = error.message
+        self._last_failure_kind = TargetRefused if isinstance(error, TargetRefused) else ConnectFailed
 
     # -- time --------------------------------------------------------------------------------------------------
 
@@ -410,7 +414,8 @@ class TcpLink:
     def _not_yet(self) -> ConnectFailed:
         left_ms = max(self._retry_at - self.loop.time(), 0) * 1000
         message = f"the next connect is tried in {left_ms:.0f} ms; the last one failed: {self._last_failure}"
-        return ConnectFailed(message, endpoint=self.endpoint)
+        # What our own policy forbids stays that: no other attempt of the call can help.
+        return self._last_failure_kind(message, endpoint=self.endpoint)
 
     def _closed_before_sent(self) -> ClientClosed:
         message = "the client was closed before the call was sent"

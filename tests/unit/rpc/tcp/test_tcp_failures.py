@@ -377,6 +377,8 @@ async def test_plain_text_stays_on_this_machine(serve_tcp, tcp_client, make_tcp_
     """Without TLS neither side leaves loopback, unless told to."""
     with pytest.raises(TargetRefused):
         await tcp_client.request("POST", "tcp://192.0.2.1:1/")
+    with pytest.raises(TargetRefused):  # while no other connect is tried, too
+        await tcp_client.link("tcp://192.0.2.1:1").meet(1_000)
     server = await serve_tcp()
     with pytest.raises(ValueError, match="not a loopback address"):
         await server.start("0.0.0.0")
