@@ -8,7 +8,7 @@ from placet_rpc.codecs import JSON, Codec
 from placet_rpc.errors import CallRefused, CallTimeout, ProtocolViolation, ReplyUnreadable, RpcError, Safety
 from placet_rpc.frames import Hello
 from placet_rpc.frames.call import CallHeader, encode_call
-from placet_rpc.http import HttpClient, HttpTarget, header_block
+from placet_rpc.http import HeaderBlock, HeaderTemplate, HttpClient, HttpTarget
 from placet_rpc.invocation import Invocation
 from placet_rpc.outcome import MARK, NO_SUCH_METHOD_REASON, OK, UNFIT_REASON, result_of
 from placet_rpc.tcp.client import TcpClient
@@ -117,7 +117,7 @@ class HttpRoute:
         if call.timeout_ms <= 0:
             raise CallTimeout("no time left", safety=Safety.NOT_SENT, endpoint=self.endpoint)
         body = call.method.coding(JSON).encode_arguments(call.arguments)
-        reply = await target.call(body, header_block(_fields(call)), timeout_ms=call.timeout_ms)
+        reply = await target.call(body, _fields(call), timeout_ms=call.timeout_ms)
         if reply.header(MARK.decode()) is None:
             message = f"status {reply.status} from something that is no Placet service: is one mounted at this URL?"
             raise ProtocolViolation(message, endpoint=self.endpoint)
@@ -133,12 +133,24 @@ FIELD_NAMES = {
 }
 
 
-def _fields(call: Invocation) -> list[tuple[str, str]]:
-    fields = [(TIMEOUT_FIELD, str(call.timeout_ms)), ("placet-attempt", str(call.attempt))]
-    fields += [(field, getattr(call, name)) for name, field in FIELD_NAMES.items() if getattr(call, name)]
+_TEMPLATES: dict[tuple[str, ...], HeaderTemplate] = {}
+"""By the fields that a call has: 64 at most."""
+
+
+def _fields(call: Invocation) -> HeaderBlock:
+    names, values = [TIMEOUT_FIELD, "placet-attempt"], [str(call.timeout_ms), str(call.attempt)]
+    for name, field in FIELD_NAMES.items():
+        if value := getattr(call, name):
+            names.append(field)
+            values.append(value)
     if call.extra:
-        fields.append((EXTRA_FIELD, msgspec.json.encode(call.extra).decode()))
-    return fields
+        names.append(EXTRA_FIELD)
+        values.append(msgspec.json.encode(call.extra).decode())
+    key = tuple(names)
+    template = _TEMPLATES.get(key)
+    if template is None:
+        template = _TEMPLATES[key] = HeaderTemplate(*key)
+    return template.fill(*values)
 
 
 __all__ = ["EXTRA_FIELD", "FIELD_NAMES", "OK", "TIMEOUT_FIELD", "HttpRoute", "TcpRoute"]
