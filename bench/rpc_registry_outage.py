@@ -15,23 +15,20 @@ import uvloop
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "compose"))
-from integration.private_server import PrivateServer
 from integration.registry_outage import Times, outage
-from placet_services.redis import Redis
-from placet_services.zookeeper import ZooKeeper
+from private_servers import PrivateServer
 
 KINDS = {
-    "redis": (Redis, "redis://127.0.0.1:{}/0?lease_ms={}"),
-    "zookeeper": (ZooKeeper, "zookeeper://127.0.0.1:{}/placet?session_ms={}"),
+    "redis": "redis://127.0.0.1:{}/0?lease_ms={}",
+    "zookeeper": "zookeeper://127.0.0.1:{}/placet?session_ms={}",
 }
 
 
 async def run(kind: str, seconds: float) -> bool:
     """Runs the story on one registry, and says whether all calls were answered."""
-    recipe, url = KINDS[kind]
-    with tempfile.TemporaryDirectory() as folder, PrivateServer(recipe) as server:
+    with tempfile.TemporaryDirectory() as folder, PrivateServer(kind) as server:
         times = Times.default(seconds, Path(folder))
-        registry = url.format(server.port, int(times.lease.total_seconds() * 1000))
+        registry = KINDS[kind].format(server.port, int(times.lease.total_seconds() * 1000))
         tally = await outage(registry, times, server.kill, server.start)
     print(f"{kind}: away for {seconds:g} s, {tally.answered.total()} calls answered, {tally.failed.total()} failed")
     for server_name, count in sorted(tally.answered.items()):

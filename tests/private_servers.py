@@ -3,20 +3,21 @@
 def test_…(private_server):
     redis = private_server("redis")
     redis.kill()
-    redis.up()
+    redis.start()
 """
 
 import contextlib
 import os
 import shutil
 import signal
-import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Self
 
 import pytest
 
+from acceptance.processes import free_port
 from placet_services import local, process
 from placet_services.command import KINDS
 from placet_services.home import Home
@@ -25,10 +26,10 @@ FOLDER = "/var/tmp"  # the servers' own users must be able to enter it, which py
 
 
 class PrivateServer:
-    """One server of compose/services with a port and a folder of its own.
+    """One server of compose/services with a port and a folder of its own; a context manager too.
 
     Attributes:
-        address: `127.0.0.1:port`.
+        port: where it listens.
         url: what `compose/services env` would say.
     """
 
@@ -36,16 +37,13 @@ class PrivateServer:
         kind = next(kind for kind in KINDS if kind.name == name)
         self.folder = Path(tempfile.mkdtemp(prefix="placet-test-", dir=FOLDER))
         self.folder.chmod(0o755)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        self.port = free_port()
         self.service = kind(Home(self.folder))
-        self.service.port = port
-        self.address = f"127.0.0.1:{port}"
+        self.service.port = self.port
         (self.url,) = self.service.settings().values()
 
-    def up(self) -> None:
-        """Starts it, and returns when it answers."""
+    def start(self) -> None:
+        """Starts it, or starts it again, and returns when it answers."""
         local.up([self.service])
 
     def kill(self) -> None:
@@ -66,6 +64,13 @@ class PrivateServer:
             self.kill()
         self.service.clear_remains()
         shutil.rmtree(self.folder)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.remove()
 
     def _signal(self, number: signal.Signals) -> None:
         """Reaches the server and its children: PostgreSQL answers by a process per connection."""
@@ -89,7 +94,7 @@ def private_server() -> Iterator[Callable[[str], PrivateServer]]:
 
     def start(name: str) -> PrivateServer:
         servers.append(PrivateServer(name))
-        servers[-1].up()
+        servers[-1].start()
         return servers[-1]
 
     yield start

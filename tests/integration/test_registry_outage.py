@@ -2,10 +2,7 @@
 
 import pytest
 
-from integration.private_server import PrivateServer
 from integration.registry_outage import Times, outage
-from placet_services.redis import Redis
-from placet_services.zookeeper import ZooKeeper
 
 OUTAGE_SECONDS = 8.0
 """Longer than any `REFRESH`, and than every other time of `Times.shortened`."""
@@ -19,12 +16,12 @@ def zookeeper_url(port, lease_ms):
     return f"zookeeper://127.0.0.1:{port}/placet?session_ms={lease_ms}"
 
 
-@pytest.mark.parametrize(("kind", "url"), [(Redis, redis_url), (ZooKeeper, zookeeper_url)])
-async def test_no_call_fails_while_the_registry_is_dead(kind, url, tmp_path):
+@pytest.mark.parametrize(("kind", "url"), [("redis", redis_url), ("zookeeper", zookeeper_url)])
+async def test_no_call_fails_while_the_registry_is_dead(kind, url, tmp_path, private_server):
     """Through kill -9, outage and return every call is answered; who came meanwhile is called, who left is not."""
     times = Times.shortened(OUTAGE_SECONDS, tmp_path / "cache")
-    with PrivateServer(kind) as server:
-        registry = url(server.port, int(times.lease.total_seconds() * 1000))
-        tally = await outage(registry, times, server.kill, server.start)
+    server = private_server(kind)
+    registry = url(server.port, int(times.lease.total_seconds() * 1000))
+    tally = await outage(registry, times, server.kill, server.start)
     assert tally.failed == {}
     assert min(tally.answered[name] for name in "abcd") > 100

@@ -154,3 +154,6 @@ KINDS = {
     "zookeeper": (ZooKeeperKind, "zookeeper_servers"),
 }
 """From name to kind, and to the fixture that says where its server is."""
+
+SHARED = {name: kind for name, kind in KINDS.items() if name != "memory" and not name.endswith("-sync")}
+"""Those that another process can reach, each once."""

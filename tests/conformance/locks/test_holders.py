@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from conformance.locks.kinds import KINDS
+from conformance.locks.kinds import SHARED
 from placet_rpc.locks.lock import Locks
 
 TESTS = Path(__file__).parent.parent.parent
@@ -17,10 +17,10 @@ TTL_MS = 1_000
 LONG = timedelta(seconds=30)
 
 
-@pytest.fixture(params=sorted({*KINDS} - {"memory", "sqlite-sync", "postgres-sync", "mariadb-sync"}))
+@pytest.fixture(params=SHARED)
 async def kind(request):
     """The stores that another process can reach."""
-    make, server = KINDS[request.param]
+    make, server = SHARED[request.param]
     kind = make(request.getfixturevalue(server))
     kind.name = request.param
     await kind.prepare()

@@ -64,7 +64,7 @@ async def test_a_killed_server_gives_no_token_twice_and_no_lock_to_two(kind, sto
     kind.server.kill()
     with pytest.raises(LockUnavailable):
         await other.take("m", "b", ttl_ms)
-    kind.server.up()
+    kind.server.start()
     assert await answered(lambda: other.take("m", "b", ttl_ms)) is None or time.monotonic() - asked_at > ttl_ms / 1000
     if kind.survives:
         assert await answered(lambda: store.extend("m", "a", token, ttl_ms))
