@@ -1,9 +1,9 @@
 """The sample bank's handlers, called as the plain functions that they are."""
 
 import pytest
-from placet.fastapi import Reject
 from sqlalchemy import select
 
+from placet.fastapi import Reject
 from placet_samples import bank
 from placet_samples.bank import Account, Move, credit, debit, deposit, withdraw
 from placet_samples.database import Database
