@@ -7,6 +7,17 @@ goes on as if no time had passed, so whatever a lock protects must also refuse a
 from placet_rpc.locks.election import Election
 from placet_rpc.locks.lease import Lease
 from placet_rpc.locks.lock import Locks
+from placet_rpc.locks.opening import open_locks
 from placet_rpc.locks.store import Holder, LockLost, LockStore, LockTaken, LockUnavailable
 
-__all__ = ["Election", "Holder", "Lease", "LockLost", "LockStore", "LockTaken", "LockUnavailable", "Locks"]
+__all__ = [
+    "Election",
+    "Holder",
+    "Lease",
+    "LockLost",
+    "LockStore",
+    "LockTaken",
+    "LockUnavailable",
+    "Locks",
+    "open_locks",
+]

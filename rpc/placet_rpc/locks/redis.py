@@ -11,10 +11,14 @@ may hold the lock, and the token alone decides.
 """
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
 from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from placet_rpc.clock import SYSTEM_CLOCK, Clock
@@ -126,3 +130,16 @@ class RedisLocks:
 
 def _text(value: str | bytes) -> str:
     return value if isinstance(value, str) else value.decode()
+
+
+@asynccontextmanager
+async def open_redis_locks(url: str) -> AsyncIterator[RedisLocks]:
+    """Opens `redis://host:port/0` or `rediss://…` for the length of a block."""
+    seconds = ANSWER_TIMEOUT.total_seconds()
+    client = Redis.from_url(
+        url, socket_timeout=seconds, socket_connect_timeout=seconds, retry=Retry(NoBackoff(), 0), client_name="placet"
+    )
+    try:
+        yield RedisLocks(client)
+    finally:
+        await client.aclose()

@@ -4,12 +4,13 @@ Time is the database's, so no two holders' clocks are compared. No row is locked
 compare-and-set on the token.
 """
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from sqlalchemy import BigInteger, Column, Connection, Engine, MetaData, Table, insert, select, update
+from sqlalchemy import BigInteger, Column, Connection, Engine, MetaData, Table, insert, make_url, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from placet_rpc.clock import SYSTEM_CLOCK, Clock
 from placet_rpc.locks.store import Holder, LockUnavailable
@@ -77,6 +78,23 @@ class SqlLocks:
             return await self.database.run(work)
         except DatabaseUnavailable as error:
             raise LockUnavailable(str(error)) from error
+
+
+@asynccontextmanager
+async def open_sql_locks(url: str) -> AsyncIterator[SqlLocks]:
+    """Opens a database by SQLAlchemy's URL, with an asynchronous driver, for the length of a block."""
+    try:
+        engine = create_async_engine(url)
+    except ModuleNotFoundError as error:
+        extra = _EXTRAS.get(make_url(url).get_backend_name(), "server")
+        raise ImportError(f"locks in this database need {error.name}: pip install 'placet[{extra}]'") from None
+    try:
+        yield SqlLocks(engine)
+    finally:
+        await engine.dispose()
+
+
+_EXTRAS = {"postgresql": "postgres", "mysql": "mysql", "mariadb": "mysql", "sqlite": "server"}
 
 
 def _mine(name: str, holder: str, token: int) -> tuple[Any, ...]:

@@ -8,7 +8,10 @@ that lags behind takes nothing, for the version decides.
 """
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import msgspec
 from kazoo.exceptions import BadVersionError, KazooException, NodeExistsError, NoNodeError
@@ -150,3 +153,15 @@ class ZooKeeperLocks:
             raise
         except KazooException as error:
             raise LockUnavailable(f"ZooKeeper refuses with {type(error).__name__}: look at its ACLs") from error
+
+
+@asynccontextmanager
+async def open_zookeeper_locks(url: str) -> AsyncIterator[ZooKeeperLocks]:
+    """Opens `zookeeper://user:password@host:port,host:port/path` for the length of a block."""
+    parts = urlsplit(url)
+    credentials, _, hosts = parts.netloc.rpartition("@")
+    session = ZooKeeperSession(hosts, credentials=credentials)
+    try:
+        yield ZooKeeperLocks(session, prefix=parts.path.rstrip("/") or PREFIX)
+    finally:
+        await session.aclose()

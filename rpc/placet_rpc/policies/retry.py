@@ -67,6 +67,8 @@ class Retry:
             return error.push_back_ms
         if isinstance(error, CallOngoing) and error.retry_after_ms > 0:
             return error.retry_after_ms
+        if isinstance(error, CallOngoing) and error.retry_after_ms > 0:
+            return error.retry_after_ms
         first, cap = (value // timedelta(milliseconds=1) for value in (self.backoff_first, self.backoff_cap))
         return backoff_ms(attempt, first_ms=max(first, 1), cap_ms=max(cap, 1), chance=chance)
 
