@@ -6,29 +6,52 @@ import subprocess
 import sys
 from contextlib import ExitStack
 from pathlib import Path
+from typing import NamedTuple
 from uuid import uuid4
 
 import pytest
 from redis import Redis
+from typer.testing import CliRunner
 
 from acceptance.processes import PLACET, ask, clean_environment
+from placet_coordinator.cli.application import application
 
 TESTS = Path(__file__).parent.parent
 SECRET = "a-secret-of-more-than-32-characters"
 
 
+class Run(NamedTuple):
+    """What became of one command."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
 @pytest.fixture
-def placet(tmp_path):
-    """Runs one command to its end."""
+def placet():
+    """Runs one command to its end, in this process: the commands load much, and a test types many of them."""
 
     def run(*arguments, **variables):
-        command = [str(PLACET), "rpc", *arguments]
-        environment = clean_environment(**variables)
-        return subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=60
-        )
+        settings = {name: None for name in os.environ if name.startswith("PLACET_")} | variables
+        result = CliRunner().invoke(application, ["rpc", *arguments], env=settings)
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return Run(result.exit_code, result.stdout, result.stderr)
 
     return run
+
+
+def typed(*arguments):
+    """Runs one command as an operator does."""
+    return subprocess.run(
+        [str(PLACET), "rpc", *arguments],
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
 
 
 @pytest.fixture
@@ -68,6 +91,14 @@ def refused(run, code, *words):
     for word in words:
         assert word in run.stderr
     assert "Traceback" not in run.stderr
+
+
+def test_a_command_as_an_operator_types_it(serve):
+    """A result on standard output and exit code 0, a refusal on standard error and exit code 1."""
+    at = serve()["tcp"]
+    called = typed("call", at, "stock/1/peek", "--args", '{"sku": "A1"}')
+    assert (called.returncode, called.stdout, called.stderr) == (0, "2\n", "")
+    refused(typed("call", at, "stock/1/fail"), 1, "RuntimeError")
 
 
 def test_one_method_is_called_by_hand_over_tcp_and_http(serve, placet):

@@ -44,7 +44,7 @@ async def test_the_last_word_stands_through_the_death_of_the_server(kind, source
         kind.server_process.kill()
         await until(lambda: live.trouble)
         assert [rule.methods for rule in rules.rules] == ["a/*"]
-        kind.server_process.up()
+        kind.server_process.start()
         await put_when_up(kind, RULE % b"b/*")
         async with asyncio.timeout(60):
             while [rule.methods for rule in rules.rules] != ["b/*"]:
