@@ -1,3 +1,3 @@
 """The fixtures that every kind of test may ask for."""
 
-pytest_plugins = ["databases", "private_servers"]
+pytest_plugins = ["certificates", "databases", "private_servers"]

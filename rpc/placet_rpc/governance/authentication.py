@@ -22,14 +22,18 @@ class Signing:
 
     Args:
         signer: makes the tokens.
+        is_bound: each token is good at the instance alone that the request goes to. For instances that a registry
+            knows by their own ids; where they are known by address, no server would know itself by the name.
     """
 
-    def __init__(self, signer: TokenSigner) -> None:
+    def __init__(self, signer: TokenSigner, *, is_bound: bool = False) -> None:
         self._token = signer.token
+        self._is_bound = is_bound
 
     async def invoke(self, call: Invocation, proceed: ClientProceed) -> Any:
         """Signs a request."""
-        token = self._token(f"{call.service.key}.{call.method.name}", call.instance)
+        name = f"{call.service.key}.{call.method.name}"
+        token = self._token(name, call.instance if self._is_bound else "")
         call.extra = {**call.extra, TOKEN: token}
         return await proceed(call)
 

@@ -31,7 +31,7 @@ class Ownership:
 
     Args:
         snapshots: where the instances of its services are known, this one among them; a `Directory`.
-        instance_id: this one.
+        instance_id: this one, as the registry lists it: a static one makes it from the address (`instance_id_of`).
         others: how they are asked.
         services: the keys of those with ordered methods, so that changes are noticed when they come.
         lease: how long an instance counts as alive that the registry does not hear.
