@@ -10,21 +10,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from placet_coordinator.colours import coloured
+
 PLAIN_WIDTH = 160
 """Columns when the output is no terminal: nothing is cut there."""
-
-_COLOURS = {
-    "committed": "green",
-    "confirmed": "green",
-    "done": "green",
-    "committing": "cyan",
-    "aborted": "yellow",
-    "aborting": "yellow",
-    "cancelled": "yellow",
-    "compensated": "yellow",
-    "rejected": "red",
-    "unknown": "red",
-}
 
 
 def as_json(data: Any) -> None:
@@ -65,7 +54,7 @@ def transaction_table(items: list[dict[str, Any]]) -> None:
             item["pattern"] or "",
             escape(item["name"] or ""),
             escape(item["key"] or ""),
-            _coloured(item["status"]),
+            coloured(item["status"]),
             item["reason"] or "",
             f"{done}/{len(item['branches'])}",
             _distance(item["created_at"]),
@@ -81,7 +70,7 @@ def transaction_table(items: list[dict[str, Any]]) -> None:
 def transaction(view: dict[str, Any]) -> None:
     """Print one transaction."""
     console = _console()
-    console.print(f"[bold]{escape(view['gid'])}[/bold] is {_coloured(view['status'])}{_because(view)}")
+    console.print(f"[bold]{escape(view['gid'])}[/bold] is {coloured(view['status'])}{_because(view)}")
     facts = {
         "pattern": view["pattern"],
         "name": view["name"],
@@ -105,7 +94,7 @@ def transaction(view: dict[str, Any]) -> None:
         table.add_row(
             escape(branch["branch_id"]),
             escape(target if isinstance(target, str) else json.dumps(target)),
-            _coloured(branch["status"]),
+            coloured(branch["status"]),
             str(branch.get("attempts", 0)),
             _distance(branch.get("next_attempt_at")),
             escape(branch.get("attention") or branch.get("note") or ""),
@@ -135,11 +124,6 @@ def _because(view: dict[str, Any]) -> str:
 def _console() -> Console:
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=PLAIN_WIDTH)
-
-
-def _coloured(word: str) -> str:
-    colour = _COLOURS.get(word)
-    return f"[{colour}]{escape(word)}[/{colour}]" if colour else escape(word)
 
 
 def _distance(instant: str | None) -> str:

@@ -9,21 +9,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from placet_coordinator.colours import coloured
+
 PLAIN_WIDTH = 110
 """Columns when the output is no terminal."""
-
-_COLOURS = {
-    "committed": "green",
-    "confirmed": "green",
-    "done": "green",
-    "committing": "cyan",
-    "aborted": "yellow",
-    "aborting": "yellow",
-    "cancelled": "yellow",
-    "compensated": "yellow",
-    "rejected": "red",
-    "unknown": "red",
-}
 
 
 class Story:
@@ -76,14 +65,14 @@ class Story:
             call = f"{targets.get(branch_id, branch_id)}/{entry.get('op')}" if branch_id else ""
             table.add_row(
                 f"+{_elapsed_ms(view['created_at'], entry['at'])} ms",
-                _coloured(entry["event"]),
+                coloured(entry["event"]),
                 escape(call),
                 escape(entry.get("detail") or ""),
             )
-        ends = "  ".join(f"{escape(targets[b['branch_id']])} {_coloured(b['status'])}" for b in view["branches"])
+        ends = "  ".join(f"{escape(targets[b['branch_id']])} {coloured(b['status'])}" for b in view["branches"])
         reason = f", reason {view['reason']}" if view["reason"] else ""
         self._console.print(f"{view['pattern']} [bold]{escape(view['gid'])}[/bold] is ", end="")
-        self._console.print(f"{_coloured(view['status'])}{escape(reason)}")
+        self._console.print(f"{coloured(view['status'])}{escape(reason)}")
         self._console.print(table)
         self._console.print(f"branches: {ends}", soft_wrap=True)
 
@@ -106,8 +95,3 @@ def _target(branch: dict[str, Any]) -> str:
 
 def _elapsed_ms(start: str, end: str) -> int:
     return round((datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds() * 1_000)
-
-
-def _coloured(word: str) -> str:
-    colour = _COLOURS.get(word)
-    return f"[{colour}]{escape(word)}[/{colour}]" if colour else escape(word)
