@@ -1,5 +1,6 @@
 """The README does what it says: every shell command is run, in its order, and the Python is accepted by the SDK."""
 
+import asyncio
 import re
 import subprocess
 from collections.abc import AsyncIterator
@@ -135,6 +136,7 @@ def test_python_of_the_readme_is_accepted_by_the_sdk():
     paths = app.openapi()["paths"]
     for path in ("/placet/hold/try", "/placet/hold/confirm", "/placet/hold/cancel", "/purchases", "/trips"):
         assert "post" in paths[path]
+    assert asyncio.run(namespace["main"]()) == 50, "the call of the page's own service"
 
 
 def test_every_link_of_the_pages_leads_somewhere():
