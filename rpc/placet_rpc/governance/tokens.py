@@ -7,7 +7,6 @@ on its way opens neither another method nor, where the signer knew it, another i
 who can change requests on their way is kept out by TLS.
 """
 
-import base64
 import hmac
 import re
 from collections import OrderedDict
@@ -46,8 +45,7 @@ def secret_key(text: str | bytes) -> bytes:
 
 def _mac(secret: bytes, claim: str, method: str, instance: str) -> str:
     # A zero byte can't stand in any of the parts, so no two requests have the same text to sign.
-    digest = hmac.digest(secret, f"{claim}\0{method}\0{instance}".encode(), "sha256")
-    return base64.urlsafe_b64encode(digest).decode()
+    return hmac.digest(secret, f"{claim}\0{method}\0{instance}".encode(), "sha256").hex()
 
 
 class TokenSigner:

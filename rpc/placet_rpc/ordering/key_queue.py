@@ -37,7 +37,7 @@ class _Lane:
 
     Attributes:
         expected: the number that may run next; lower ones never will.
-        last: the number that ran last, and its answer; None: it was stopped.
+        last: the call that ran last.
         used_at: when it was last heard of.
     """
 
@@ -45,8 +45,32 @@ class _Lane:
 
     def __init__(self, expected: int) -> None:
         self.expected = expected
-        self.last: tuple[int, asyncio.Future[Answer | None]] | None = None
+        self.last: _Last | None = None
         self.used_at = 0.0
+
+
+class _Last:
+    """The call of a client that ran last, or runs.
+
+    Attributes:
+        answer: None: it runs, was stopped, or is too long to be kept.
+        waiting: repeats that came while it runs.
+    """
+
+    __slots__ = ("answer", "is_running", "number", "waiting")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.is_running = True
+        self.answer: Answer | None = None
+        self.waiting: list[asyncio.Future[None]] = []
+
+    def end(self) -> None:
+        self.is_running = False
+        for ended in self.waiting:
+            if not ended.done():
+                ended.set_result(None)
+        self.waiting.clear()
 
 
 class _Ticket:
@@ -124,11 +148,10 @@ class KeyQueue:
                 return Refused.FULL
             if number < lane.expected:
                 return await _repeated(lane, number)
-        ticket = _Ticket(lane, number)
-        if self.is_idle and ticket.is_next:
+        if not self._is_running and not self._waiting and (lane is None or number == lane.expected):
             self._is_running = True
         else:
-            refused = await self._wait(ticket, left_seconds)
+            refused = await self._wait(_Ticket(lane, number), left_seconds)
             if refused is not None:
                 return refused
         return await self._work(lane, number, work)
@@ -213,19 +236,18 @@ class KeyQueue:
             ticket.turn.set_result(reason)
 
     async def _work(self, lane: _Lane | None, number: int, work: Callable[[], Awaitable[Answer]]) -> Answer:
-        kept: asyncio.Future[Answer | None] = asyncio.get_running_loop().create_future()
+        last = None
         if lane is not None:
             lane.expected = number + 1
-            lane.last = (number, kept)
+            lane.last = last = _Last(number)
         try:
             answer = await work()
-            kept.set_result(answer)
-            if lane is not None and len(answer.body) > self._limits.kept_bytes:
-                lane.last = None
+            if last is not None and len(answer.body) <= self._limits.kept_bytes:
+                last.answer = answer
             return answer
         finally:
-            if not kept.done():
-                kept.set_result(None)
+            if last is not None:
+                last.end()
             self._end()
 
     def _end(self) -> None:
@@ -251,6 +273,11 @@ class KeyQueue:
 
 async def _repeated(lane: _Lane, number: int) -> Answer | Refused:
     """Returns the answer of a call that is running or was the last, for its repeat."""
-    if lane.last is None or lane.last[0] != number:
+    last = lane.last
+    if last is None or last.number != number:
         return Refused.REPEATED
-    return await asyncio.shield(lane.last[1]) or Refused.REPEATED
+    if last.is_running:
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        last.waiting.append(ended)
+        await ended
+    return last.answer or Refused.REPEATED

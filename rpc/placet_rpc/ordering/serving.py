@@ -90,18 +90,21 @@ class OrderedServing:
         if not context.key:
             return await proceed(call)
         service = call.service.key
-        left_seconds = None if context.left_ms is None else max(context.left_ms / 1000, 0.0)
         if self._ownership is not None:
-            seconds = HAND_OVER_SECONDS if left_seconds is None else min(HAND_OVER_SECONDS, left_seconds)
+            left_ms = context.left_ms
+            seconds = HAND_OVER_SECONDS if left_ms is None else min(HAND_OVER_SECONDS, max(left_ms, 0) / 1000)
             reason = await self._ownership.admit(service, context.key, seconds)
             if reason:
                 return call.refused(outcome.NOT_ITS_TURN, reason, _NOT_OWNED[reason], retry_after_ms=_NEVER_HERE)
-        queue = self._queue(service, context.key)
+        now = self._clock.monotonic()
+        queue = self._queue(service, context.key, now)
         if queue is None:
             detail = f"max_keys ({self._max_keys}) ordering keys are known"
             return call.refused(outcome.AT_LIMIT, "overloaded", detail, retry_after_ms=RETRY_AFTER_MS)
         stamp = Stamp.parse(context.extra.get(MEMBER, ""))
-        answer = await queue.run(stamp, self._clock.monotonic(), left_seconds, lambda: proceed(call))
+        left_ms = context.left_ms
+        left_seconds = None if left_ms is None else max(left_ms, 0) / 1000
+        answer = await queue.run(stamp, now, left_seconds, lambda: proceed(call))
         if isinstance(answer, Refused):
             status, reason, detail = _REFUSALS[answer]
             after_ms = _NEVER_HERE if status == outcome.NOT_ITS_TURN else RETRY_AFTER_MS
@@ -120,9 +123,9 @@ class OrderedServing:
         if self._ownership is not None:
             await self._ownership.aclose()
 
-    def _queue(self, service: str, key: str) -> KeyQueue | None:
+    def _queue(self, service: str, key: str, now: float) -> KeyQueue | None:
         name = (service, key)
-        self._sweep()
+        self._sweep(now - self._limits.remembered_seconds)
         queue = self._queues.get(name)
         if queue is None:
             if len(self._queues) >= self._max_keys:
@@ -131,9 +134,8 @@ class OrderedServing:
         self._queues.move_to_end(name)
         return queue
 
-    def _sweep(self) -> None:
+    def _sweep(self, forgotten_before: float) -> None:
         """Forgets a few keys that nobody used for long; each call does so, so that none has much to do."""
-        forgotten_before = self._clock.monotonic() - self._limits.remembered_seconds
         for _ in range(min(_SWEPT_AT_ONCE, len(self._queues))):
             name, queue = next(iter(self._queues.items()))
             if queue.used_at >= forgotten_before:

@@ -1,10 +1,10 @@
 """What a call with a key says of its place in the order; travels in `extra`."""
 
+import re
 from typing import NamedTuple, Self
 
 MEMBER = "order"
-CLIENT_LENGTH_MAX = 64
-_NUMBER_MAX = 2**53
+_FORM = re.compile(r"([^:]{1,64}):([0-9]{1,16}):([0-9]{1,16})")
 
 
 class Stamp(NamedTuple):
@@ -23,13 +23,11 @@ class Stamp(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> Self | None:
         """Reads a stamp; None: it is none."""
-        client, _, numbers = text.partition(":")
-        number, _, first = numbers.partition(":")
-        if not 0 < len(client) <= CLIENT_LENGTH_MAX or not (number.isdecimal() and first.isdecimal()):
+        found = _FORM.fullmatch(text)
+        if found is None:
             return None
-        if len(numbers) > 2 * len(str(_NUMBER_MAX)) or not 0 < int(first) <= int(number) <= _NUMBER_MAX:
-            return None
-        return cls(client, int(number), int(first))
+        client, number, first = found[1], int(found[2]), int(found[3])
+        return cls(client, number, first) if 0 < first <= number else None
 
     def __str__(self) -> str:
         return f"{self.client}:{self.number}:{self.first}"

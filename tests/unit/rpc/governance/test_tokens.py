@@ -68,7 +68,6 @@ def test_a_token_expires_and_none_is_good_for_longer_than_the_server_takes(clock
 def test_a_token_that_was_changed_anywhere_is_refused(clock, place):
     """Each part is covered by the signature."""
     parts = signer(clock).token(METHOD).split(":")
-    # The first character, for the last one of base64 has bits that mean nothing.
     parts[place] = ("0" if parts[place][0] != "0" else "1") + parts[place][1:]
     with pytest.raises(TokenRefused):
         verifier(clock).app_of(":".join(parts), METHOD)
