@@ -180,7 +180,12 @@ async def test_every_transaction_has_one_outcome_and_all_of_it(store, execute, s
     async def all_have_ended() -> bool:
         return not await store.count_open()
 
-    await until(all_have_ended, "every transaction has ended", timeout_s=30)
+    try:
+        await until(all_have_ended, "every transaction has ended", timeout_s=30)
+    except AssertionError:
+        left = [row for row in await store.load_many(list(lives)) if row.next_due_at_ms is not None]
+        boots = {node.ownership.boot_id: node.ownership.holds_lease for node in world.nodes.values()}
+        raise AssertionError(f"now {await store.ping()}, boots {boots}, open {left}") from None
     rows = {row.gid: row for row in await store.load_many(list(lives))}
     for gid, kind in lives.items():
         row = rows.get(gid)

@@ -62,6 +62,7 @@ class Driver:
         )
         self._schedule = Schedule(self._came_due, clock.now_ms)
         self.held: dict[str, Held] = {}
+        self._lost_sight_of: set[str] = set()  # the last write of these may still arrive (decision 0011)
         self.lost: Callable[[Held], None] = lambda _held: None
         """Called when a write of a transaction did not hit and its copy was dropped."""
         self.left: set[str] | None = None
@@ -80,12 +81,14 @@ class Driver:
     def adopt(self, row: Row) -> Held:
         """Take up an open transaction from its row; what an earlier owner had sent counts as unanswered.
 
-        If the row names another owner, calls wait for the write that makes it ours (decision 0002).
+        If the row names another owner, or an earlier write of ours may still arrive, calls wait for a write of this
+        copy (decisions 0002 and 0011).
 
         Raises:
             Damaged: the row can't be read; nothing has changed.
         """
-        held = Held(from_row(row), row.version, is_ours=row.owner == self._owner.boot_id)
+        is_fenced = row.owner == self._owner.boot_id and row.gid not in self._lost_sight_of
+        held = Held(from_row(row), row.version, is_fenced=is_fenced)
         earlier = self.held.get(row.gid)
         if earlier is not None:
             self.forget(earlier)
@@ -114,7 +117,7 @@ class Driver:
             return taken
         if not after.is_open:
             lane = Lane.URGENT if held.finish_waiters else Lane.RIDER
-        elif taken.calls and (taken.awaited or not held.is_ours):
+        elif taken.calls and (taken.awaited or not held.is_fenced):
             lane = Lane.URGENT
         else:
             lane = Lane.PARTIAL
@@ -132,9 +135,14 @@ class Driver:
         self._drop(held)
         self._release_waiters(held, None)
 
+    def let_go(self, gid: str) -> None:
+        """Hear that the gid's row is not open, or not ours: no write that was lost sight of can harm a copy of it."""
+        self._lost_sight_of.discard(gid)
+
     def drop_all(self) -> None:
         """Forget every copy: this node has lost its lease, and others may drive them now."""
         copies, self.held = list(self.held.values()), {}
+        self._lost_sight_of.clear()  # of another boot: its rows are taken up by a claim, which is a write
         for held in copies:
             held.dead = True
             self._schedule.forget(held)
@@ -153,7 +161,7 @@ class Driver:
     # --- what follows a step
 
     def _after(self, held: Held, write: Write, taken: Step) -> None:
-        if taken.awaited or not held.is_ours:
+        if taken.awaited or not held.is_fenced:
             held.gate = write
         if taken.calls:
             if held.gate is None:
@@ -225,17 +233,16 @@ class Driver:
     def _settled(self, write: Write) -> None:
         held = write.held
         if write.end is not WriteEnd.DURABLE:
-            self._drop(held)
-            self._release_waiters(held, None)
-            if write.kind is EntryKind.UPDATE or write.end in (WriteEnd.UNRESOLVED, WriteEnd.UNSEEN):
-                self.lost(held)
+            self._failed(write)
             return
+        if self._lost_sight_of:
+            self._lost_sight_of.discard(held.gid)
         if write.kind is EntryKind.DECIDE and write.row is not None:
             self.adopt(write.row)
             return
         if held.dead:
             return
-        held.is_ours = True
+        held.is_fenced = True
         transaction = write.transaction
         if write.kind is EntryKind.INSERT and transaction.pattern is not None:
             self._observer.started(transaction)
@@ -252,6 +259,17 @@ class Driver:
         if due_at_ms > self._clock.now_ms() + self._limits.horizon_ms and held.is_idle:
             self._drop(held)
             held.dead = True
+
+    def _failed(self, write: Write) -> None:
+        """Drop the copy that the write was to make durable, and note where to look for what became of it."""
+        held = write.held
+        may_arrive = write.end in (WriteEnd.UNRESOLVED, WriteEnd.UNSEEN)
+        if may_arrive:
+            self._lost_sight_of.add(held.gid)
+        self._drop(held)
+        self._release_waiters(held, None)
+        if write.kind is EntryKind.UPDATE or may_arrive:
+            self.lost(held)
 
     def _drop(self, held: Held) -> None:
         self._schedule.forget(held)

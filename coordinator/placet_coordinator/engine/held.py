@@ -88,7 +88,8 @@ class Held:
         gate: the last write that calls must wait for, until it is durable.
         stored_due_at_ms: the due time in the row as last written.
         finish_waiters: who waits for the end: its write, or None if the copy was dropped or the node drains.
-        is_ours: the row names this node as its owner; until it does, calls wait for the write that makes it so.
+        is_fenced: the row's version is this node's own, and no write of anybody else can hit any more. Until it is,
+            calls wait for a write of this copy: what they do would be unknown to a write that may still arrive.
         dead: this copy is no longer the truth; whatever comes back for it is dropped.
         tick: when its time comes, in ticks of the schedule.
     """
@@ -98,7 +99,7 @@ class Held:
         "finish_waiters",
         "gate",
         "gid",
-        "is_ours",
+        "is_fenced",
         "pending",
         "stored_due_at_ms",
         "tick",
@@ -107,7 +108,7 @@ class Held:
         "writing",
     )
 
-    def __init__(self, transaction: Transaction, version: int, *, is_ours: bool = False) -> None:
+    def __init__(self, transaction: Transaction, version: int, *, is_fenced: bool = False) -> None:
         self.gid = transaction.gid
         self.transaction = transaction
         self.version = version
@@ -116,7 +117,7 @@ class Held:
         self.gate: Write | None = None
         self.stored_due_at_ms: int | None = None
         self.finish_waiters: list[Future[Write | None]] = []
-        self.is_ours = is_ours
+        self.is_fenced = is_fenced
         self.dead = False
         self.tick: int | None = None
 

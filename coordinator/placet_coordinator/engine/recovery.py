@@ -130,7 +130,10 @@ class Recovery:
             except StoreError:
                 self._lost.update(lost[at:])
                 raise
-            self._take_up([row for row in rows if row.next_due_at_ms is not None])
+            ours = [row for row in rows if row.next_due_at_ms is not None and row.owner == self._ownership.boot_id]
+            for gid in set(lost[at : at + self._limits.page]).difference(row.gid for row in ours):
+                self._driver.let_go(gid)
+            self._take_up(ours)
 
     def _is_full(self) -> bool:
         return len(self._driver.held) >= self._limits.open_transactions_max

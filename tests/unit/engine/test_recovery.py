@@ -12,6 +12,7 @@ from placet_coordinator.core.calling import LOOK_AGAIN_MS
 from placet_coordinator.engine.driver import DriverLimits
 from placet_coordinator.engine.flusher import JournalLimits
 from placet_coordinator.engine.recovery import RecoveryLimits
+from placet_coordinator.ports.store import StoreUnavailable
 from unit.engine.node import Limits, branch, register, until
 from unit.engine.script import REJECTED, Script
 from unit.engine.test_ownership import SHORT, lease_until_ms
@@ -155,7 +156,7 @@ async def test_row_whose_due_time_comes_too_early_is_put_right_by_its_owner(make
     one.script.hold("a/confirm")
     await one.begin("t", "a")
     await one.commands.commit("t")
-    await until(lambda: one.driver.held["t"].is_ours and not one.driver.held["t"].writing, "the decision is durable")
+    await until(lambda: one.driver.held["t"].is_fenced and not one.driver.held["t"].writing, "the decision is durable")
     change_row("t", next_due_at_ms=one.clock.now_ms() + 20)
     held = one.driver.held["t"]
 
@@ -336,6 +337,40 @@ async def test_transaction_whose_write_was_refused_is_driven_on(make_node, sqlit
     other.close()
     await node.until_status("t", "committed")
     assert len(node.script.made("a/confirm")) == 2
+
+
+async def test_write_that_arrives_late_finds_that_nothing_was_sent_behind_its_back(make_node):
+    """After a write was lost sight of, the new copy calls nobody before a write of its own (decision 0011).
+
+    The late one says that the second step was never sent, and so would never be undone: it must stay true.
+    """
+    node = await make_node(recovers=False)
+    node.script.hold("a/action")
+    await node.begin("t", pattern=Pattern.SAGA, branches=[branch("a", timeout_ms=50), branch("b")])
+    late, write = [], node.store.write
+
+    async def lose(batch):
+        late.extend(batch)
+        raise StoreUnavailable("the answer was lost", wrote_nothing=False)
+
+    node.store.write = lose
+    aborted = asyncio.create_task(node.commands.abort("t"))
+    await until(lambda: late and "t" not in node.driver.held, "the abort was lost sight of")
+    aborted.cancel()
+    await asyncio.wait([aborted])
+    node.store.write = write
+    node.store.hold_writes()
+    node.script.release("a/action")
+    await node.recovery.sweep()
+    await node.store.arrived.wait()
+    assert [call.name for call in node.script.calls] == ["a/action"]
+    await node.store._store.write(late[:1])
+    node.store.let_writes_go()
+    await until(lambda: "t" not in node.driver.held, "the new copy has given way")
+    await node.recovery.sweep()
+    await node.until_status("t", "aborted")
+    assert not node.script.made("b/action")
+    assert node.script.made("a/compensate")
 
 
 async def test_old_transactions_are_deleted_in_small_batches(make_node):
