@@ -63,8 +63,8 @@ class Driver:
         self._schedule = Schedule(self._came_due, clock.now_ms)
         self.held: dict[str, Held] = {}
         self._lost_sight_of: set[str] = set()  # the last write of these may still arrive (decision 0011)
-        self.lost: Callable[[Held], None] = lambda _held: None
-        """Called when a write of a transaction did not hit and its copy was dropped."""
+        self.lost: Callable[[str], None] = lambda _gid: None
+        """Called with the gid when a write of a transaction did not hit and its copy was dropped."""
         self.left: set[str] | None = None
         """Collects the gids that leave memory, while somebody reads rows that might be older than what left."""
 
@@ -269,7 +269,7 @@ class Driver:
         self._drop(held)
         self._release_waiters(held, None)
         if write.kind is EntryKind.UPDATE or may_arrive:
-            self.lost(held)
+            self.lost(held.gid)
 
     def _drop(self, held: Held) -> None:
         self._schedule.forget(held)

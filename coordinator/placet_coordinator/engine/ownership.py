@@ -101,7 +101,7 @@ class Ownership:
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(self._expires_at):
                     now_ms = await self._store.renew(self.node_id, self.boot_id, self._lease_ms)
-        if now_ms is None:
+        if now_ms is None or not self.holds_lease:  # the answer may have come too late, and been waiting for the loop
             self._give_up("the lease was lost: it had run out, or another boot of this node took over")
         else:
             self._holds(asked_at, now_ms)

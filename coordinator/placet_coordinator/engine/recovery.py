@@ -142,7 +142,10 @@ class Recovery:
         if not self._ownership.holds_lease:
             return  # lost while the query ran: whoever holds them now drives them
         for row in rows:
-            if row.owner != self._ownership.boot_id or (self._driver.left and row.gid in self._driver.left):
+            if row.owner != self._ownership.boot_id:
+                continue
+            if self._driver.left and row.gid in self._driver.left:
+                self._note_lost(row.gid)  # as it was before it left memory, or claimed since: the next sweep will know
                 continue
             held = self._driver.held.get(row.gid)
             if held is None or held.version < row.version:
@@ -163,9 +166,9 @@ class Recovery:
         except Exception as error:  # noqa: BLE001 - a row that can't be stepped is as good as damaged; the others can
             self._note_damaged(row.gid, f"the row of {row.gid}: {type(error).__name__}: {error}")
 
-    def _note_lost(self, held: Held) -> None:
+    def _note_lost(self, gid: str) -> None:
         if len(self._lost) < self._limits.open_transactions_max:
-            self._lost.add(held.gid)
+            self._lost.add(gid)
 
     def _note_damaged(self, gid: str, cause: str) -> None:
         if gid not in self._damaged and len(self._damaged) < self._limits.page:

@@ -11,7 +11,7 @@ from unit.engine.script import DONE, UNKNOWN, Script
 
 SEED = 20_240_607
 TRANSACTIONS = 60
-LEASE = timedelta(milliseconds=600)
+LEASE = timedelta(milliseconds=1_500)
 
 
 async def test_two_nodes_agree_on_every_outcome(make_node):
@@ -51,7 +51,7 @@ async def test_survivor_finishes_what_a_dead_node_had_open(make_node):
     """A node that stops dead, releasing nothing, is taken over once its lease has lapsed; each claim is a version."""
     script = Script()
     one = await make_node(node_id="one", lease=LEASE, script=script)
-    two = await make_node(node_id="two", lease=LEASE, script=script)
+    two = await make_node(node_id="two", lease=timedelta(hours=1), script=script)
     script.hold("a/confirm", "a/cancel")
     gids = [f"t-{number}" for number in range(30)]
     for number, gid in enumerate(gids):
