@@ -8,6 +8,7 @@ from placet_contract.outcomes import Verdict
 from placet_contract.transactions import RetryRequest
 from placet_contract.vocabulary import Outcome, Pattern
 from placet_coordinator.core.calling import ATTENTION_AFTER_MS
+from placet_coordinator.core.transaction import Transaction
 from placet_coordinator.engine.driver import DriverLimits
 from placet_coordinator.engine.held import Lane
 from unit.engine.node import Limits, branch, until
@@ -237,18 +238,16 @@ async def test_defect_of_one_transaction_does_not_reach_those_of_its_batch(node)
 
 async def test_defect_in_a_step_does_not_stop_the_timers(node, monkeypatch):
     """A timer whose step fails is reported, and looked at again later; the others go on."""
+    monkeypatch.setattr(Transaction, "times_out_at_ms", property(_fails_once_begun))
     await node.begin("broken", "a", timeout_ms=30)
-    monkeypatch.setattr(
-        node.driver.held["broken"].transaction.__class__, "times_out_at_ms", property(_fails_for_broken)
-    )
     await node.begin("fine", "a", timeout_ms=60)
     await node.until_status("fine", "aborted")
     assert [what for what, cause in node.notes.troubles if "broken" in cause] == ["defect"]
     assert (await node.row("broken")).status == "active"
 
 
-def _fails_for_broken(transaction):
-    if transaction.gid == "broken" and transaction.progress:
+def _fails_once_begun(transaction):
+    if transaction.gid == "broken" and transaction.next_due_at_ms is not None:
         raise ZeroDivisionError("a defect")
     return None if transaction.timeout_ms is None else transaction.created_at_ms + transaction.timeout_ms
 
