@@ -29,8 +29,6 @@ def needed(requirements: Iterator[Requirement], seen: dict[tuple[str, str], Dist
     """Collect what the requirements need, all the way down, as installed beside this test."""
     for requirement in requirements:
         for extra in requirement.extras or {""}:
-            if requirement.marker and not requirement.marker.evaluate({"extra": extra}):
-                continue
             found = distribution(requirement.name)
             key = (canonicalize_name(requirement.name), extra)
             if key not in seen:
