@@ -18,13 +18,12 @@ from placet_coordinator.dispatch.policy import TargetPolicy
 from placet_coordinator.ports.participants import BranchCall, CallEnd
 from placet_coordinator.ports.rows import InstanceRow
 from placet_coordinator.ports.store import Store
-from placet_coordinator.store import store_for
-from placet_migrations import upgrade
 from placet_rpc import HttpClient, HttpLimits
 from placet_rpc.tcp import TcpClient
+from unit.engine.conftest import store
 from unit.rpc.conftest import serve
 
-__all__ = ["serve"]
+__all__ = ["serve", "store"]
 
 GID = "t-1"
 
@@ -96,16 +95,6 @@ class Dispatch:
         )
         await self.store.announce(row)
         await self.directory.refresh()
-
-
-@pytest.fixture
-async def store(sqlite_url: str) -> AsyncIterator[Store]:
-    """An open store."""
-    upgrade(sqlite_url)
-    opened = store_for(sqlite_url)
-    await opened.open()
-    yield opened
-    await opened.close()
 
 
 @pytest.fixture
