@@ -61,6 +61,8 @@ def test_loopback_is_the_default_and_is_let_through(url):
         "http://localhost.example.org/",
         "http://notlocalhost/",
         "http://127.0.0.1.example.org/",
+        "http://127.0.0.1@example.org/",
+        "http://localhost:80@example.org:80/",
     ],
 )
 def test_everything_else_is_refused_by_default(url):
