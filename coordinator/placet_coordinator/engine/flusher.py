@@ -86,6 +86,9 @@ class Flusher:
         except Exception as error:  # noqa: BLE001 - a defect of an adapter must not stop the journal for everybody
             self._observer.trouble("journal", f"{type(error).__name__}: {error}")
             self._settle_all(batch, WriteEnd.UNRESOLVED)
+        except BaseException:
+            self._settle_all(batch, WriteEnd.UNRESOLVED)  # cancelled: the store may still make the write
+            raise
         self._observer.flushed(len(batch), (self._loop.time() - started) * 1_000)
 
     async def _write(self, batch: list[Write]) -> None:

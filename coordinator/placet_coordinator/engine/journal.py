@@ -99,13 +99,16 @@ class Journal:
         return future
 
     async def run(self) -> None:
-        """Write batches until `stop`; ends when nothing is left to write."""
+        """Write batches until `stop`, and all that waits then; if it is cancelled, nobody is left waiting."""
         limits = self._limits
-        while await self._queue.has_work():
-            batch = self._queue.take(limits.batch_entries_max, limits.batch_bytes_max, self._prepare)
-            if batch:
-                await self._flusher.flush(batch)
-        self._has_ended = True
+        try:
+            while await self._queue.has_work():
+                batch = self._queue.take(limits.batch_entries_max, limits.batch_bytes_max, self._prepare)
+                if batch:
+                    await self._flusher.flush(batch)
+        finally:
+            self._has_ended = True
+            self._queue.clear()
 
     def stop(self) -> None:
         """Let `run` end once everything that waits is written."""

@@ -7,7 +7,7 @@ import pytest
 from msgspec import Raw
 
 from placet_coordinator.core.rule import RuleBroken
-from placet_coordinator.engine.errors import Overloaded, Refused
+from placet_coordinator.engine.errors import Overloaded, Refused, Unresolved
 from placet_coordinator.engine.flusher import JournalLimits
 from placet_coordinator.engine.rows import from_row
 from placet_coordinator.ports.rows import EntryKind
@@ -314,6 +314,21 @@ async def test_plan_is_written_by_begin_and_registration_alone(node):
     entries = [entry for batch in node.store.batches for entry in batch]
     assert [entry.plan_changed for entry in entries] == [True, True, False, False]
     assert [bool(entry.row.plan) for entry in entries] == [True, True, False, False]
+
+
+async def test_journal_that_is_cancelled_leaves_nobody_waiting(make_node):
+    """Whose write was with the store hears that its outcome is unknown; whose was not, that nothing was written."""
+    node = await make_node(recovers=False)
+    node.store.hold_writes()
+    with_the_store = asyncio.create_task(node.begin("t-1"))
+    await node.store.arrived.wait()
+    queued = asyncio.create_task(node.begin("t-2"))
+    await until(lambda: node.driver.journal.depth == 2, "both are on their way")
+    journal = node._tasks.pop("journal")
+    journal.cancel()
+    ends = await asyncio.gather(with_the_store, queued, journal, return_exceptions=True)
+    assert [type(end) for end in ends] == [Unresolved, Overloaded, asyncio.CancelledError]
+    await node.die()
 
 
 async def test_write_after_the_journal_has_ended_is_refused(make_node):
