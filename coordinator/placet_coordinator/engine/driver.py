@@ -62,7 +62,7 @@ class Driver:
         )
         self._schedule = Schedule(self._came_due, clock.now_ms)
         self.held: dict[str, Held] = {}
-        self._lost_sight_of: set[str] = set()  # the last write of these may still arrive (decision 0011)
+        self._lost_sight_of: set[str] = set()  # the last write of these may still arrive (decision 0014)
         self.lost: Callable[[str], None] = lambda _gid: None
         """Called with the gid when a write of a transaction did not hit and its copy was dropped."""
         self.left: set[str] | None = None
@@ -82,7 +82,7 @@ class Driver:
         """Take up an open transaction from its row; what an earlier owner had sent counts as unanswered.
 
         If the row names another owner, or an earlier write of ours may still arrive, calls wait for a write of this
-        copy (decisions 0002 and 0011).
+        copy (decisions 0002 and 0014).
 
         Raises:
             Damaged: the row can't be read; nothing has changed.

@@ -362,7 +362,7 @@ async def test_transaction_whose_write_was_refused_is_driven_on(make_node, sqlit
 
 
 async def test_write_that_arrives_late_finds_that_nothing_was_sent_behind_its_back(make_node):
-    """After a write was lost sight of, the new copy calls nobody before a write of its own (decision 0011).
+    """After a write was lost sight of, the new copy calls nobody before a write of its own (decision 0014).
 
     The late one says that the second step was never sent, and so would never be undone: it must stay true.
     """
