@@ -15,12 +15,13 @@ from placet_coordinator.api.answers import of_defect, of_problem
 from placet_coordinator.api.calls import ApiCall, mount, response_of
 from placet_coordinator.api.entrance import Entrance
 from placet_coordinator.api.health import Health
-from placet_coordinator.api.lane import Commands, FastLane
+from placet_coordinator.api.lane import FastLane
 from placet_coordinator.api.nodes import NodeNames, Nodes
 from placet_coordinator.api.openapi import describe, schemas_of
 from placet_coordinator.api.services import Services
 from placet_coordinator.api.transactions import TransactionReads, hot_calls
 from placet_coordinator.dispatch.policy import TargetPolicy
+from placet_coordinator.engine.commands import Commands
 from placet_coordinator.observability.metrics import Metrics, build_version
 from placet_coordinator.ports.clock import Clock
 from placet_coordinator.ports.owner import Owner

@@ -1,13 +1,12 @@
 """The ASGI application as a server sees it: the fast lane in front, FastAPI behind, one way to read a body."""
 
-import asyncio
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
-from placet_coordinator.api.answers import Answer, TooLarge, of_error
+from placet_coordinator.api.answers import Answer, Fields, TooLarge, of_error
 from placet_coordinator.api.body import ClientGone, read_body
 from placet_coordinator.api.health import Health
 from placet_coordinator.api.lane import TRANSACTIONS, FastLane, HotCall
@@ -32,7 +31,8 @@ class Entrance:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request (or a lifespan event, which FastAPI takes)."""
-        call = self.lane.find(scope["method"], scope["path"]) if scope["type"] == "http" else None
+        is_http = scope["type"] == "http"
+        call = self.lane.find(scope["method"], scope["path"], scope["query_string"]) if is_http else None
         if call is None:
             await self.fastapi(scope, receive, send)
             return
@@ -43,7 +43,7 @@ class Entrance:
         except TooLarge as error:
             answer = of_error(error)
         else:
-            answer = await self.lane.handle(call, scope["query_string"], scope["headers"], body)
+            answer = await call.answer(scope["headers"], body)
         assert answer is not None  # noqa: S101 - TooLarge always has an answer
         await send_answer(answer, send)
 
@@ -60,27 +60,20 @@ class HotLane:
 
     def __init__(self, lane: FastLane) -> None:
         self._lane = lane
-        self._blocks: dict[Any, bytes] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._blocks: dict[Fields, bytes] = {}
 
     def routes(self, method: bytes, target: bytes) -> "HotHandler | None":
         """Return the handler of a hot call, None for any other request."""
         if method != b"POST" or not target.startswith(_HOT_PREFIX) or b"%" in target:
             return None
         path, _, query = target.partition(b"?")
-        call = self._lane.find("POST", path.decode("latin-1"))
-        return None if call is None else partial(self._start, call, query)
+        call = self._lane.find("POST", path.decode("latin-1"), query)
+        return None if call is None else partial(self._start, call)
 
-    def _start(self, call: HotCall, query: bytes, request: "HotRequest") -> None:
-        if self._loop is None:
-            self._loop = asyncio.get_running_loop()
-        task = self._loop.create_task(self._answer(call, query, request))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def _start(self, call: HotCall, request: "HotRequest") -> None:
+        call.start(request.headers, request.body, partial(self._respond, request))
 
-    async def _answer(self, call: HotCall, query: bytes, request: "HotRequest") -> None:
-        answer = await self._lane.handle(call, query, request.headers, request.body)
+    def _respond(self, request: "HotRequest", answer: Answer) -> None:
         fields = self._blocks.get(answer.fields)
         if fields is None:
             fields = b"".join(b"%b: %b\r\n" % field for field in answer.fields)

@@ -16,11 +16,12 @@ from placet_contract.transactions import (
 from placet_contract.vocabulary import FINAL_STATUSES
 from placet_coordinator.api.answers import Answer, encode
 from placet_coordinator.api.calls import ApiCall, Reply, body_of
-from placet_coordinator.api.lane import ABORT, BEGIN, COMMIT, REGISTER, Commands, FastLane
+from placet_coordinator.api.lane import ABORT, BEGIN, COMMIT, REGISTER, FastLane
 from placet_coordinator.api.nodes import NodeNames
 from placet_coordinator.api.pages import ListQuery, read_page
 from placet_coordinator.api.requests import BodyDecoder, NoQuery, WaitQuery, check_gid, read_query
 from placet_coordinator.api.views import view_of
+from placet_coordinator.engine.commands import Commands
 from placet_coordinator.engine.errors import UnknownGid
 from placet_coordinator.ports.clock import Clock
 from placet_coordinator.ports.store import TransactionStore
@@ -165,9 +166,9 @@ def hot_calls(lane: FastLane) -> tuple[ApiCall, ...]:
 
     async def endpoint(request: Request) -> Answer:
         scope = request.scope
-        call = lane.find("POST", scope["path"])
+        call = lane.find("POST", scope["path"], scope["query_string"])
         assert call is not None  # noqa: S101 - the router has matched the same paths
-        return await lane.handle(call, scope["query_string"], scope["headers"], await body_of(request))
+        return await call.answer(scope["headers"], await body_of(request))
 
     durable = "This state is durable; without `wait_ms` the answer comes as soon as the decision is."
     of_gid = "/v1/transactions/{gid}"

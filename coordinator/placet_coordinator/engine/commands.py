@@ -19,7 +19,7 @@ from placet_coordinator.core.transitions import step
 from placet_coordinator.engine.admission import Admission, CommandLimits
 from placet_coordinator.engine.driver import Driver
 from placet_coordinator.engine.errors import Overloaded, Refused, Standing, UnknownGid, Unresolved
-from placet_coordinator.engine.held import Held, Write, WriteEnd
+from placet_coordinator.engine.held import Held, Waiter, Write, WriteEnd
 from placet_coordinator.engine.rows import from_row
 from placet_coordinator.engine.waiting import EndWatch
 from placet_coordinator.ports.clock import Chance, Clock
@@ -35,7 +35,7 @@ _Answer = TypeVar("_Answer")
 EventFor = Callable[[Transaction], Event]
 
 
-class _Again(Exception):
+class Again(Exception):
     """The row is not what this node thought: step the request again.
 
     Attributes:
@@ -89,6 +89,10 @@ class Commands:
 
         When this returns, the transaction and its branches are durable.
         """
+        return await self.begin_planned(self.plan(request, traceparent=traceparent), wait_ms=wait_ms)
+
+    def plan(self, request: BeginRequest, *, traceparent: str | None = None) -> Transaction:
+        """Return the transaction that a begin asks for; nothing has happened yet."""
         self._admission.check_begin()
         if request.gid is None and request.pattern is Pattern.SAGA:
             raise RuleBroken("gid", "a saga needs a gid of your own: it is what makes a repeated begin the same saga")
@@ -97,10 +101,21 @@ class Commands:
             request, gid, self._clock.now_ms(), branches_max=self._limits.branches_max, traceparent=traceparent
         )
         self._check_targets(transaction.branches)
-        return await self._fitting(gid, lambda: self._begin(transaction, wait_ms))
+        return transaction
 
-    async def register(self, gid: str, request: RegisterRequest) -> TransactionReply:
+    async def begin_planned(
+        self, transaction: Transaction, *, wait_ms: int = 0, is_certain: bool = True
+    ) -> tuple[TransactionReply, bool]:
+        """Begin what `plan` returned; `is_certain`: no earlier attempt of this request may have written anything."""
+        return await self._fitting(transaction.gid, lambda: self._begin(transaction, wait_ms), is_certain=is_certain)
+
+    async def register(self, gid: str, request: RegisterRequest, *, is_certain: bool = True) -> TransactionReply:
         """Add branches to an active transaction. When this returns, they are durable."""
+        event = self.registration(request)
+        return await self._fitting(gid, lambda: self._step(gid, event), is_certain=is_certain)
+
+    def registration(self, request: RegisterRequest) -> EventFor:
+        """Return what a registration asks of a transaction; it raises `RuleBroken` for one that it can't be made of."""
         branches: dict[Pattern | None, tuple[Branch, ...]] = {}
 
         def event(transaction: Transaction) -> RegisterAsked:
@@ -118,14 +133,18 @@ class Commands:
                 raise RuleBroken("branches", "a transaction has at most this many branches", self._limits.branches_max)
             return RegisterAsked(branches[pattern])
 
-        return await self._fitting(gid, lambda: self._step(gid, event))
+        return event
 
-    async def commit(self, gid: str, *, wait_ms: int = 0) -> TransactionReply:
+    async def commit(self, gid: str, *, wait_ms: int = 0, is_certain: bool = True) -> TransactionReply:
         """Decide that all of it happens. When this returns, the decision is durable."""
         event = CommitAsked()
-        return await self._fitting(gid, lambda: self._decide(gid, Status.COMMITTING, event, None, wait_ms))
+        return await self._fitting(
+            gid, lambda: self._decide(gid, Status.COMMITTING, event, None, wait_ms), is_certain=is_certain
+        )
 
-    async def abort(self, gid: str, reason_text: str | None = None, *, wait_ms: int = 0) -> TransactionReply:
+    async def abort(
+        self, gid: str, reason_text: str | None = None, *, wait_ms: int = 0, is_certain: bool = True
+    ) -> TransactionReply:
         """Decide that none of it happens; an unknown gid is recorded as aborted. The decision is durable on return."""
         event = AbortAsked(Reason.INITIATOR, reason_text)
 
@@ -135,27 +154,60 @@ class Commands:
             except UnknownGid:
                 write = self._driver.begin(recorded_abort(gid, reason_text, self._clock.now_ms()))
                 await self._durable(write)
-                return self._report(write)
+                return self.report(write)
 
-        return await self._fitting(gid, attempt)
+        return await self._fitting(gid, attempt, is_certain=is_certain)
 
     async def retry(self, gid: str) -> TransactionReply:
         """Make the waiting calls of an open transaction now: an operator's nudge, which decides nothing."""
         return await self._fitting(gid, lambda: self._step(gid, lambda _transaction: RetryAsked()))
 
+    # --- first attempts: without a task, a future or a coroutine, for most requests need no second one
+
+    def begin_at_once(self, transaction: Transaction, waiter: Waiter) -> Write | None:
+        """Begin what `plan` returned, if this node does not know the gid; the waiter is told how its write ended.
+
+        None: the gid is known; nothing has happened, `begin_planned` answers.
+        """
+        if transaction.gid in self._driver.held:
+            return None
+        write = self._driver.begin(transaction)
+        self._driver.journal.tell(write, waiter)
+        return write
+
+    def step_at_once(self, gid: str, event_for: EventFor, waiter: Waiter) -> Write | None:
+        """Step a transaction that this node holds; the waiter is told how the write ended.
+
+        None: it is not held, or the event changes nothing or is refused; the command itself answers.
+
+        Raises:
+            RuleBroken, Overloaded: nothing has happened.
+        """
+        held = self._driver.held.get(gid)
+        if held is None:
+            return None
+        self._admission.check()
+        taken = self._driver.apply(held, event_for(held.transaction))
+        write = held.pending or held.writing
+        if write is None or taken.refusal is not None:
+            return None
+        self._driver.journal.tell(write, waiter)
+        return write
+
     # --- one request, stepped until it fits the row
 
-    async def _fitting(self, gid: str, attempt: Callable[[], Awaitable[_Answer]]) -> _Answer:
+    async def _fitting(
+        self, gid: str, attempt: Callable[[], Awaitable[_Answer]], *, is_certain: bool = True
+    ) -> _Answer:
         """Make attempts until one fits the row as it is; how often is bounded.
 
         What says that nothing was written has to hold for the attempts before as well.
         """
-        is_certain = True
         for _ in range(STEPS_AGAIN_MAX):
             try:
                 self._admission.check()
                 return await attempt()
-            except _Again as again:
+            except Again as again:
                 is_certain = is_certain and again.is_certain
             except Overloaded as error:
                 if is_certain:
@@ -174,12 +226,12 @@ class Commands:
             if end is WriteEnd.DURABLE:
                 return await self._reply(write.held, write, wait_ms), True
             if end is not WriteEnd.MISSED:
-                raise _failure(end)
+                raise failure(end)
         else:
             await self._latest_is_settled(held)
         row = await self._load(gid)
         if row is None:
-            raise _Again
+            raise Again
         return await self._answer_from(row, lambda _stored: BeginAsked(transaction), wait_ms), False
 
     async def _decide(
@@ -193,7 +245,7 @@ class Commands:
             if end is WriteEnd.DURABLE and write.row is not None:
                 return await self._reply(self._driver.held.get(gid), None, wait_ms, at_least=write.row)
             if end is not WriteEnd.MISSED:
-                raise _failure(end)
+                raise failure(end)
         return await self._step(gid, lambda _transaction: event, wait_ms)
 
     def _decision(self, gid: str, status: Status, reason_text: str | None) -> Transaction:
@@ -216,7 +268,7 @@ class Commands:
         if row is None:
             raise UnknownGid(gid)
         if gid in self._driver.held:
-            raise _Again
+            raise Again
         return await self._answer_from(row, event_for, wait_ms)
 
     async def _step_held(self, held: Held, event: Event, wait_ms: int) -> TransactionReply:
@@ -240,7 +292,7 @@ class Commands:
             return row
         if held.version == version:
             self._driver.forget(held)  # somebody else wrote; else it was this node, while the row was read
-        raise _Again
+        raise Again
 
     async def _answer_from(self, row: Row, event_for: EventFor, wait_ms: int) -> TransactionReply:
         """Answer from a row that this node does not hold; take the transaction up only if the event changes it."""
@@ -260,9 +312,9 @@ class Commands:
         """Wait until a write is durable; `is_own`: the request has a part in it, and may be to blame for its data."""
         end = await self._driver.journal.wait(write)
         if end is WriteEnd.BAD_DATA and not is_own:
-            raise _Again
+            raise Again
         if end is not WriteEnd.DURABLE:
-            raise _failure(end)
+            raise failure(end)
 
     async def _latest_is_settled(self, held: Held) -> None:
         write = held.pending or held.writing
@@ -276,13 +328,14 @@ class Commands:
     ) -> TransactionReply:
         durable = write if write is not None else at_least
         assert durable is not None  # noqa: S101 - a reply stands on a write or on a row
-        report = self._report(durable)
+        report = self.report(durable)
         if wait_ms == 0 or report.status in (Status.COMMITTED, Status.ABORTED):
             return report
         end = await self._ends.wait(report.gid, held, wait_ms)
-        return report if end is None else self._report(end)
+        return report if end is None else self.report(end)
 
-    def _report(self, durable: Write | Row) -> TransactionReply:
+    def report(self, durable: Write | Row) -> TransactionReply:
+        """Return the reply that reports a durable write or row."""
         state = durable.transaction if isinstance(durable, Write) else durable
         return TransactionReply(
             gid=state.gid,
@@ -302,10 +355,10 @@ class Commands:
             raise Unresolved(f"the store can't be read: {error}") from error
 
 
-def _failure(end: WriteEnd) -> Exception:
+def failure(end: WriteEnd) -> Exception:
     """Return what a write's end means for whoever waited for it."""
     if end in (WriteEnd.MISSED, WriteEnd.UNSEEN):
-        return _Again(is_certain=end is WriteEnd.MISSED)
+        return Again(is_certain=end is WriteEnd.MISSED)
     if end is WriteEnd.REFUSED:
         return Overloaded("the store takes no writes at the moment")
     if end is WriteEnd.BAD_DATA:

@@ -2,6 +2,7 @@
 
 from asyncio import Future
 from enum import Enum, IntEnum
+from typing import Protocol
 
 from placet_coordinator.core.transaction import Call, Transaction
 from placet_coordinator.ports.rows import AttemptRow, EntryKind, Row
@@ -33,6 +34,16 @@ class Lane(IntEnum):
     """Rides with the next batch, at most 20 ms later; it wakes nobody."""
     URGENT = 2
     """Somebody waits for it."""
+
+
+class Waiter(Protocol):
+    """Who is told how a write ended, on the loop: a future, or a hot caller's own object."""
+
+    def done(self) -> bool:
+        """Say whether nobody waits any more."""
+
+    def set_result(self, end: WriteEnd, /) -> None:
+        """Hear the end. It is called in the middle of a batch, so it must be short, and must not raise."""
 
 
 class Write:
@@ -68,7 +79,7 @@ class Write:
         self.plan_changed = False
         self.attempts: tuple[AttemptRow, ...] = ()
         self.calls: list[Call] = []
-        self.waiters: list[Future[WriteEnd]] = []
+        self.waiters: list[Waiter] = []
         self.lane = Lane.PARTIAL
         self.ride_at = 0.0
         self.taken = False

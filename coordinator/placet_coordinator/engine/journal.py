@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from placet_coordinator.core.transaction import Transaction
 from placet_coordinator.engine.flusher import Flusher, JournalLimits, JournalStorage
-from placet_coordinator.engine.held import Held, Lane, Write, WriteEnd
+from placet_coordinator.engine.held import Held, Lane, Waiter, Write, WriteEnd
 from placet_coordinator.engine.queue import WriteQueue
 from placet_coordinator.engine.rows import to_row
 from placet_coordinator.ports.clock import Chance, Clock
@@ -94,9 +94,13 @@ class Journal:
         if write.end is not None:
             future.set_result(write.end)
         else:
-            write.waiters.append(future)
-            self.hurry(write, Lane.URGENT)
+            self.tell(write, future)
         return future
+
+    def tell(self, write: Write, waiter: Waiter) -> None:
+        """Have the waiter told of the end of a write that has none yet, and hurry it."""
+        write.waiters.append(waiter)
+        self.hurry(write, Lane.URGENT)
 
     async def run(self) -> None:
         """Write batches until `stop`, and all that waits then; if it is cancelled, nobody is left waiting."""

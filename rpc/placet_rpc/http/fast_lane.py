@@ -13,8 +13,9 @@ The one module of this package that needs uvicorn (extra `server`); it follows t
 """
 
 import asyncio
+import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
@@ -33,7 +34,20 @@ If it raises before it has answered, the error is logged, and the answer is a ba
 HotRoutes = Callable[[bytes, bytes], HotHandler | None]
 """From a method and a request target (path and query, as sent) to the handler, or None for ASGI."""
 
+HEADS_MAX = 512
+"""Heads that are known; all are forgotten when there is one more."""
+HEAD_BYTES_MAX = 2_048
+"""A longer head is not kept."""
+
+_LINE = re.compile(rb"([A-Z]+) (/[!-~]*) HTTP/1\.1\r\n")
 _NOT_PLAIN = frozenset((b"expect", b"transfer-encoding", b"upgrade"))
+
+
+class _Head(NamedTuple):
+    """What the parser made of the fields of a plain request that keeps its connection."""
+
+    fields: list[tuple[bytes, bytes]]
+    body_bytes: int
 
 
 class _NobodyWaits:
@@ -52,7 +66,7 @@ class HotRequest:
     Attributes:
         method: such as `b"POST"`.
         target: path and query as sent, not decoded.
-        headers: names in lower case.
+        headers: names in lower case; shared by requests, so they must not be changed.
         body: the whole body.
         disconnected: the client is gone; an answer would go nowhere.
     """
@@ -128,6 +142,7 @@ class FastLaneProtocol(HttpToolsProtocol):
 
     routes: ClassVar[HotRoutes]
     max_body_bytes: ClassVar[int]
+    heads: ClassVar[dict[bytes, _Head]]
 
     # The server's own fields (date, server), joined when uvicorn replaces its list of them, once a second.
     shared_headers: ClassVar[list[tuple[bytes, bytes]] | None] = None
@@ -138,6 +153,8 @@ class FastLaneProtocol(HttpToolsProtocol):
         self._usable = not self.access_log and not self.root_path
         self._plain = True
         self._length = 0
+        self._is_between_messages = True
+        self._begun = 0  # messages that began in what is being parsed
         self._held_back: tuple[HotRequest, bytes] | None = None
         self._idle_since: float | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
@@ -180,6 +197,59 @@ class FastLaneProtocol(HttpToolsProtocol):
         else:
             self.timeout_keep_alive_handler()
 
+    # -- heads that were seen before ---------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        """Takes what came; a whole request whose head is known goes without the parser and its dozen callbacks.
+
+        A client sends the same fields again and again. They were parsed once, strictly, and the same bytes after a
+        request line of the same form mean the same.
+        """
+        if self._is_between_messages and self._run_known(data):
+            return
+        self._begun = 0
+        super().data_received(data)
+        if self._begun == 1 and self._is_between_messages and self._plain:
+            self._learn(data)
+
+    def _run_known(self, data: bytes) -> bool:
+        line = _LINE.match(data)
+        if line is None:
+            return False
+        start = line.end()
+        end = data.find(b"\r\n\r\n", start) + 4
+        head = self.heads.get(data[start:end])
+        if head is None or len(data) - end != head.body_bytes:
+            return False
+        before = self.cycle
+        if (before is not None and not before.response_complete) or self.transport.is_closing():
+            return False
+        method, target = line.groups()
+        handler = type(self).routes(method, target)
+        if handler is None:
+            return False
+        self._idle_since = None
+        request = HotRequest(self, handler, method, target, head.fields, keep_alive=True)
+        request.body = data[end:]
+        request.more_body = False
+        request.started = True
+        self.cycle = cast("RequestResponseCycle", request)
+        self._run(request)
+        return True
+
+    def _learn(self, data: bytes) -> None:
+        """Keeps the head of the one message that was parsed, if it was hot and is all that came."""
+        line, request = _LINE.match(data), cast("HotRequest | RequestResponseCycle", self.cycle)
+        if line is None or not isinstance(request, HotRequest) or not request.keep_alive:
+            return
+        if self.limit_concurrency is not None:
+            return  # each request has to be counted before it is admitted
+        end = data.find(b"\r\n\r\n", line.end()) + 4
+        if 4 <= end - line.end() <= HEAD_BYTES_MAX and len(data) - end == self._length:  # noqa: PLR2004 - two CRLFs
+            if len(self.heads) >= HEADS_MAX:
+                self.heads.clear()
+            self.heads[data[line.end() : end]] = _Head(request.headers, self._length)
+
     # -- parser callbacks --------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
@@ -188,6 +258,8 @@ class FastLaneProtocol(HttpToolsProtocol):
         self.headers = []
         self._plain = self._usable
         self._length = 0
+        self._is_between_messages = False
+        self._begun += 1
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keeps a field, and notes those that rule out the fast lane."""
@@ -228,6 +300,7 @@ class FastLaneProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Runs a hot request whose turn it is."""
+        self._is_between_messages = True
         cycle = cast("HotRequest | RequestResponseCycle", self.cycle)
         if isinstance(cycle, HotRequest):
             cycle.more_body = False
@@ -318,4 +391,6 @@ def fast_lane(routes: HotRoutes, *, max_body_bytes: int = 1024 * 1024) -> type[F
         routes: finds the handler of a hot request.
         max_body_bytes: requests that announce more go through ASGI, whose own limit answers them.
     """
-    return type("FastLane", (FastLaneProtocol,), {"routes": staticmethod(routes), "max_body_bytes": max_body_bytes})
+    return type(
+        "FastLane", (FastLaneProtocol,), {"routes": staticmethod(routes), "max_body_bytes": max_body_bytes, "heads": {}}
+    )

@@ -11,7 +11,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HIGH_WATER_LIMIT
 
 from placet_rpc import HttpClient
-from placet_rpc.http.fast_lane import fast_lane
+from placet_rpc.http.fast_lane import HEADS_MAX, fast_lane
 from unit.rpc.conftest import until
 
 
@@ -136,6 +136,77 @@ async def test_a_hot_request_is_answered_without_the_app(start):
         assert client.counters.connections_opened == 1
     assert lanes.seen == [("hot", b"/hot/a?b=%20c")] * 3
     assert lanes.server.server_state.total_requests == 3
+
+
+async def one_by_one(lanes, requests):
+    """Sends each request when the one before it is answered; returns what a client sees, and how many were parsed."""
+    parsed = []
+    protocol = lanes.server.config.http_protocol_class
+    begin = protocol.on_message_begin
+    protocol.on_message_begin = lambda self: (parsed.append(self), begin(self))[1]
+    reader, writer = await asyncio.open_connection("127.0.0.1", lanes.port)
+    replies = Replies()
+    replies.parser = httptools.HttpResponseParser(replies)
+    for number, request in enumerate(requests, 1):
+        writer.write(request)
+        while len(replies.bodies) < number and (data := await reader.read(65_536)):
+            replies.parser.feed_data(data)
+    writer.close()
+    return replies, len(parsed)
+
+
+async def test_a_head_that_was_parsed_before_is_not_parsed_again(start):
+    """Targets and bodies differ, the fields do not: only the first of each length is parsed; fields differ: parsed."""
+    lanes = await start()
+    bodies = [b"ab", b"cd", b"efg", b"gh", b"hij"]
+    requests = [post(b"/hot/%d" % number, body) for number, body in enumerate(bodies)]
+    replies, parsed = await one_by_one(lanes, [*requests, post(b"/hot/x", b"ab", b"x-more: 1")])
+    assert replies.bodies == [b"hot /hot/%d %b" % pair for pair in enumerate(bodies)] + [b"hot /hot/x ab"]
+    assert parsed == 3
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "statuses"),
+    [
+        (post(b"/hot/a", b"ab")[:-1], []),  # a byte is missing: it waits for it
+        (post(b"/hot/a", b"ab") + post(b"/hot/b", b"ab"), [200, 200]),  # two in one piece
+        (b"\r\n" + post(b"/hot/a", b"ab"), [200]),  # an empty line in front (RFC 9112 2.2)
+        (post(b"/hot/a\x01", b"ab"), [400]),
+        (post(b"/hot/a b", b"ab"), [400]),
+        (post(b"/asgi/now", b"ab"), [200]),
+        (post(b"/hot/a", b"ab").replace(b"HTTP/1.1", b"HTTP/1.0"), [200]),
+        (post(b"/hot/a", b"ab").replace(b"HTTP/1.1", b"HTTP/9.9"), [400]),
+        (post(b"/hot/a", b"ab", b"transfer-encoding: chunked"), [400]),
+    ],
+)
+async def test_a_known_head_changes_nothing_for_any_other_request(request_bytes, statuses, start):
+    """A connection whose head is known answers a request that is not just the same as one that never saw it."""
+    lanes, strangers = await start(), await start()
+    seen = []
+    for each, warm in ((lanes, [post(b"/hot/w", b"ab")] * 2), (strangers, [])):
+        reader, writer = await asyncio.open_connection("127.0.0.1", each.port)
+        replies = Replies()
+        replies.parser = httptools.HttpResponseParser(replies)
+        for number, piece in enumerate(warm, 1):
+            writer.write(piece)
+            while len(replies.bodies) < number:
+                replies.parser.feed_data(await reader.read(65_536))
+        writer.write(request_bytes)
+        writer.write_eof()
+        while data := await reader.read(65_536):
+            replies.parser.feed_data(data)
+        writer.close()
+        seen.append((replies.statuses[len(warm) :], replies.bodies[len(warm) :]))
+    assert seen[0] == seen[1]
+    assert seen[0][0] == statuses
+
+
+async def test_no_more_heads_are_kept_than_the_limit(start):
+    """A client that sends other fields with each request does not fill the memory."""
+    lanes = await start()
+    replies, _ = await one_by_one(lanes, [post(b"/hot/x", b"", b"x-n: %d" % n) for n in range(HEADS_MAX + 10)])
+    assert replies.statuses == [200] * (HEADS_MAX + 10)
+    assert len(lanes.server.config.http_protocol_class.heads) == 10
 
 
 async def test_the_date_moves_on(start):
