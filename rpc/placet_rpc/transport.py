@@ -14,6 +14,7 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         status: the HTTP status, 200 to 599 (other transports carry the same numbers).
         headers: fields as they came, names in the sender's case; of a field sent twice the last. See `header`.
+            Replies with the same fields share them: they must not be changed.
         body: the body without transfer coding, at most the client's `max_reply_bytes`.
     """
 

@@ -4,7 +4,7 @@ Parsing is llhttp's (through httptools), with its strict defaults. Framing rules
 """
 
 import asyncio
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import httptools
 
@@ -16,8 +16,19 @@ if TYPE_CHECKING:
 
 FIRST_FINAL_STATUS = 200
 SWITCHING_PROTOCOLS = 101
+NOT_MODIFIED = 304  # its content-length is that of another reply (RFC 9110 8.6)
+HEADS_MAX = 64
+"""Heads that a pool knows; all are forgotten when there is one more (a date, an echo of the call)."""
 # A chunk of one byte takes six on the wire; this bounds what chunk framing and trailers may add to a body.
 MAX_WIRE_BYTES_PER_BODY_BYTE = 6
+
+
+class Head(NamedTuple):
+    """What the parser made of the head of a reply that keeps its connection."""
+
+    status: int
+    fields: dict[bytes, bytes]
+    body_bytes: int
 
 
 class HttpConnection(asyncio.Protocol):
@@ -90,6 +101,11 @@ class HttpConnection(asyncio.Protocol):
             # another call's.
             self.pool.discard(self)
             return
+        is_first = not self._read_bytes
+        if is_first and (reply := self._known(data)) is not None:
+            completion, self.completion = self.completion, None
+            self.pool.finish(self, completion, reply, reusable=True)
+            return
         problem = ""
         try:
             self._parser.feed_data(data)
@@ -100,7 +116,10 @@ class HttpConnection(asyncio.Protocol):
         reply = self._reply
         if reply is not None:
             # What follows a whole reply belongs to no call: the reply counts, the connection doesn't.
-            self._finish(reply, reusable=self._keep_alive and not problem and not self._surplus)
+            reusable = self._keep_alive and not problem and not self._surplus
+            if reusable and is_first:
+                self._learn(data, reply)
+            self._finish(reply, reusable=reusable)
         elif self._failure is not None:
             self.pool.fail(self, self._failure)
         elif problem:
@@ -158,6 +177,26 @@ class HttpConnection(asyncio.Protocol):
         elif status == SWITCHING_PROTOCOLS:
             self._failure = ProtocolViolation("the peer switched protocols", endpoint=self.pool.endpoint)
         self._fields.clear()
+
+    # -- heads that were seen before ---------------------------------------------------------------------------
+
+    def _known(self, data: bytes) -> Reply | None:
+        """Returns the reply if it is whole and its head is one that was parsed before, strictly, byte for byte."""
+        end = data.find(b"\r\n\r\n") + 4
+        head = self.pool.heads.get(data[:end])
+        if head is None or len(data) - end != head.body_bytes:
+            return None
+        return Reply(head.status, head.fields, data[end:])
+
+    def _learn(self, data: bytes, reply: Reply) -> None:
+        """Keeps the head of a reply that came whole, in one piece, framed by its content-length."""
+        end = data.find(b"\r\n\r\n") + 4
+        is_framed = any(name.lower() == b"content-length" for name in reply.headers)
+        if is_framed and reply.status != NOT_MODIFIED and len(data) - end == len(reply.body):
+            heads = self.pool.heads
+            if len(heads) >= HEADS_MAX:
+                heads.clear()
+            heads[data[:end]] = Head(reply.status, reply.headers, len(reply.body))
 
     # -- inside ------------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from placet_rpc.errors import CallTimeout, ClientClosed, ConnectFailed, LimitReached, RpcError, Safety
 from placet_rpc.http.connect import Connector
-from placet_rpc.http.connection import HttpConnection
+from placet_rpc.http.connection import Head, HttpConnection
 from placet_rpc.http.counters import HttpCounters
 from placet_rpc.http.limits import HttpLimits
 from placet_rpc.http.url import Origin
@@ -55,6 +55,7 @@ class HttpPool:
         self.endpoint = str(origin)
         self.plain = origin.scheme == "http"
         self.limits = limits
+        self.heads: dict[bytes, Head] = {}  # of replies, as they were parsed
         self._connector = connector
         self._counters = counters
         self._census = census

@@ -3,6 +3,7 @@
 import pytest
 
 from placet_rpc import HeaderTemplate, HttpLimits
+from placet_rpc.http.connection import HEADS_MAX
 from unit.rpc.conftest import reply
 
 ok = reply(b'{"result":"done"}', "200 OK", b"Placet-Outcome: t/a/confirm")
@@ -175,3 +176,55 @@ async def test_the_early_reply_to_a_large_request_counts_and_its_connection_does
     assert (answer.status, client.in_flight) == (413, 0)
     assert (await client.request("POST", server.url)).status == 413
     assert server.connections == 2
+
+
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("parts", "expected"),
+    [
+        ((HEAD + b"cd",), b"cd"),
+        ((HEAD, b"cd"), b"cd"),
+        ((HEAD[:30], HEAD[30:] + b"cd"), b"cd"),
+        ((HEAD + b"c", b"d"), b"cd"),
+        ((HEAD + b"cdHTTP/1.1 200 OK\r\n",), b"cd"),  # surplus: the reply counts, the connection does not
+        ((b"HTTP/1.1 100 Continue\r\n\r\n" + HEAD + b"cd",), b"cd"),
+        ((b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\ncde",), b"cde"),
+    ],
+)
+async def test_a_head_that_was_parsed_before_changes_no_reply(serve, client, parts, expected):
+    """However the next reply is cut, and whatever follows it, it is what it would have been on a new connection."""
+
+    async def script(peer):
+        while True:
+            request = await peer.request()
+            for part in (HEAD + b"ab",) if b"warm" in request else parts:
+                await peer.send(part)
+
+    server = await serve(script)
+    for _ in range(2):
+        assert (await client.request("POST", f"{server.url}/warm")).body == b"ab"
+    for _ in range(2):
+        assert (await client.request("POST", server.url)).body == expected
+    is_reused = not any(b"cdHTTP" in part for part in parts)
+    assert (client.counters.connections_opened == 1) is is_reused
+
+
+async def test_no_more_heads_are_kept_than_the_limit(serve, client):
+    """A server whose fields differ with each reply does not fill the client's memory."""
+    number = 0
+
+    async def script(peer):
+        nonlocal number
+        while True:
+            await peer.request()
+            number += 1
+            await peer.send(reply(b"{}", "200 OK", b"x-number: %d" % number))
+
+    server = await serve(script)
+    target = client.target(server.url)
+    for _ in range(HEADS_MAX + 10):
+        answer = await target.call(b"", timeout_ms=5_000)
+        assert answer.header("x-number") == str(number)
+    assert len(target.pool.heads) == 10
