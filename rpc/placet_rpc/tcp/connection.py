@@ -75,13 +75,10 @@ class TcpConnection(WritingProtocol):
         return len(self.pending) < self.max_in_flight and not self.write_paused and not self.retiring
 
     def begin(self, codec: int, header: bytes, body: bytes, time_ms: int, pending: Pending) -> None:
-        """Queues a request for the end of this turn of the loop."""
+        """Queues a request."""
         self._last_id = request_id = self._last_id + 1
         self.pending[request_id] = pending
-        self.channel.send(_REQUEST, request_id, time_ms, codec, header, body)
-        if not self._flush_is_due:
-            self._flush_is_due = True
-            self.loop.call_soon(self.flush)
+        self.queue(_REQUEST, request_id, time_ms, codec, header, body)
         if request_id == _LAST_ID:
             self.retire()
 

@@ -10,6 +10,10 @@ TICK_SECONDS = 0.02
 SLOW_CONNECT_SECONDS = 0.25
 """A connect that takes longer may be one to a machine that is gone: calls go elsewhere if they can."""
 WRITE_HIGH_WATER_BYTES = 1024 * 1024
+WRITE_EARLY_MESSAGES = 8
+"""So many messages are written without waiting for the end of the turn: some 200 us of work of a typed side, and a
+system call is then some 5 % of it. Half as many cost more calls than they win, with four times as many 64 callers are
+two clumps that the sides pass to each other."""
 SIGNS_MISSED = 3
 """A peer that was not heard for so many ping intervals is dead."""
 

@@ -208,10 +208,7 @@ class ServerConnection(WritingProtocol):
         if frame.kind != _ONEWAY:
             if len(body) > self._max_reply_bytes or len(header) > HEADER_BYTES_MAX:
                 time, header, body = Fault.REPLY_TOO_LARGE << 16, b"", b""
-            self.channel.send(_RESPONSE, frame.request_id, time, frame.codec, header, body)
-            if not self._flush_is_due:
-                self._flush_is_due = True
-                self.loop.call_soon(self.flush)
+            self.queue(_RESPONSE, frame.request_id, time, frame.codec, header, body)
         if self._is_done:
             self.finish()
 

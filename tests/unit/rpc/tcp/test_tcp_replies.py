@@ -7,9 +7,7 @@ import pytest
 from fastapi import FastAPI, Request, Response
 
 from placet_rpc import HeaderTemplate, Reply, header_block
-from placet_rpc.frames import Channel, Hello, Kind
 from placet_rpc.tcp import TcpLimits
-from placet_rpc.tcp.writing import WritingProtocol
 from unit.rpc.conftest import until
 
 
@@ -90,35 +88,6 @@ async def test_replies_come_in_any_order_on_one_connection(hot, serve_tcp, tcp_c
     held[0].respond(200, b"last")
     assert (await slow).body == b"last"
     assert tcp_client.counters.connections_opened == 1
-
-
-async def test_what_is_sent_in_one_turn_is_written_at_once():
-    """Many messages of one turn of the event loop are one write, and so one system call."""
-
-    class Recording(asyncio.Transport):
-        def __init__(self):
-            super().__init__()
-            self.writes = []
-
-        def write(self, data):
-            self.writes.append(data)
-
-        def is_closing(self):
-            return False
-
-        def set_write_buffer_limits(self, high=None, low=None):
-            pass
-
-    connection = WritingProtocol(Channel(Hello()), asyncio.get_running_loop())
-    transport = Recording()
-    connection.connection_made(transport)
-    for turn in range(1, 3):
-        for number in range(100):
-            connection.channel.send(Kind.REQUEST, number, 0, 2, b"", b"x")
-            connection.flush_soon()
-        await asyncio.sleep(0)
-        assert len(transport.writes) == turn
-    assert b"".join(transport.writes).count(b"x") == 200
 
 
 @pytest.mark.parametrize("size", [0, 1, 65_536, 262_144, 262_145, 3_000_000, 8 * 1024 * 1024])
