@@ -161,7 +161,8 @@ class Journal:
             self._settled(write)
         except Exception as error:  # noqa: BLE001 - one transaction's defect must not reach those of the same batch
             self._observer.trouble("defect", f"{held.gid}: {type(error).__name__}: {error}")
-        for waiter in write.waiters:
+        waiters, write.waiters = write.waiters, []  # a waiter may hold the write: no cycle is left to the collector
+        for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(end)
         if follower is not None and follower is not write:

@@ -99,7 +99,7 @@ class HotRequest:
         keep_alive: bool,
     ) -> None:
         self._connection = connection
-        self.handler = handler
+        self.handler: HotHandler | None = handler  # until it runs: it may hold the request, and cycles cost
         self.method = method
         self.target = target
         self.headers = headers
@@ -368,8 +368,10 @@ class FastLaneProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def _run(self, request: HotRequest) -> None:
+        handler, request.handler = request.handler, None
+        assert handler is not None  # noqa: S101 - a request runs once
         try:
-            request.handler(request)
+            handler(request)
         except Exception:
             self.logger.exception("Exception in the handler of a hot request")
             if not request.answered:
