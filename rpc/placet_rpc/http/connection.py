@@ -76,11 +76,11 @@ class HttpConnection(asyncio.Protocol):
     # -- the pool's side ---------------------------------------------------------------------------------------
 
     def begin(self, message: bytes, deadline_at: float, completion: Completion) -> None:
-        """Writes a request. From here on a failure is UNKNOWN."""
+        """Writes a request, at the end of this turn. From here on a failure is UNKNOWN."""
         self.completion = completion
         self.deadline_at = deadline_at
         self.calls += 1
-        self.transport.write(message)
+        self.pool.outbox.write(self.transport, message)
 
     def take_completion(self) -> Completion | None:
         """Ends the call that is under way, if any, and returns where its outcome belongs."""

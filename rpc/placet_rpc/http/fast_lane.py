@@ -16,8 +16,11 @@ import asyncio
 import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
+from weakref import WeakKeyDictionary
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from placet_rpc.http.outbox import Outbox
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application
@@ -34,6 +37,8 @@ If it raises before it has answered, the error is logged, and the answer is a ba
 HotRoutes = Callable[[bytes, bytes], HotHandler | None]
 """From a method and a request target (path and query, as sent) to the handler, or None for ASGI."""
 
+LATE_BYTES_MAX = 16_384
+"""A longer answer is written at once."""
 HEADS_MAX = 512
 """Heads that are known; all are forgotten when there is one more."""
 HEAD_BYTES_MAX = 2_048
@@ -143,6 +148,7 @@ class FastLaneProtocol(HttpToolsProtocol):
     routes: ClassVar[HotRoutes]
     max_body_bytes: ClassVar[int]
     heads: ClassVar[dict[bytes, _Head]]
+    outboxes: ClassVar["WeakKeyDictionary[asyncio.AbstractEventLoop, Outbox]"] = WeakKeyDictionary()
 
     # The server's own fields (date, server), joined when uvicorn replaces its list of them, once a second.
     shared_headers: ClassVar[list[tuple[bytes, bytes]] | None] = None
@@ -150,6 +156,7 @@ class FastLaneProtocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._outbox = self.outboxes.get(self.loop) or self.outboxes.setdefault(self.loop, Outbox())
         self._usable = not self.access_log and not self.root_path
         self._plain = True
         self._length = 0
@@ -250,6 +257,22 @@ class FastLaneProtocol(HttpToolsProtocol):
                 self.heads.clear()
             self.heads[data[line.end() : end]] = _Head(request.headers, self._length)
 
+    # -- what must not overtake an answer that is on its way out ------------------------------------------------
+
+    def eof_received(self) -> None:
+        """Writes what is answered: the transport closes after this."""
+        self._outbox.flush()
+
+    def shutdown(self) -> None:
+        """Writes what is answered, and begins to end the connection."""
+        self._outbox.flush()
+        super().shutdown()
+
+    def send_400_response(self, msg: str) -> None:
+        """Writes what is answered, then the refusal of what can't be parsed."""
+        self._outbox.flush()
+        super().send_400_response(msg)
+
     # -- parser callbacks --------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
@@ -343,9 +366,13 @@ class FastLaneProtocol(HttpToolsProtocol):
         request.response_complete = True
         if request.disconnected:
             return
-        self.transport.write(message)
-        if not request.keep_alive:
-            self.transport.close()
+        if request.keep_alive and not self.pipeline and len(message) <= LATE_BYTES_MAX:
+            self._outbox.write(self.transport, message)
+        else:  # flow control and the close need to know what the transport holds
+            self._outbox.flush()
+            self.transport.write(message)
+            if not request.keep_alive:
+                self.transport.close()
         self.on_response_complete()
 
     # -- inside ------------------------------------------------------------------------------------------------

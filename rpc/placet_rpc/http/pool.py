@@ -13,6 +13,7 @@ from placet_rpc.http.connect import Connector
 from placet_rpc.http.connection import Head, HttpConnection
 from placet_rpc.http.counters import HttpCounters
 from placet_rpc.http.limits import HttpLimits
+from placet_rpc.http.outbox import Outbox
 from placet_rpc.http.url import Origin
 from placet_rpc.transport import Completion, Reply
 
@@ -32,6 +33,7 @@ class Census:
         self._limit = limits.max_connections_total
         self._counters = counters
         self.pools: set[HttpPool] = set()
+        self.outbox = Outbox()
         self.all_closed = asyncio.Event()  # meaningful once the client is being closed
 
     def note_closed(self) -> None:
@@ -59,6 +61,7 @@ class HttpPool:
         self._connector = connector
         self._counters = counters
         self._census = census
+        self.outbox = census.outbox
         self._loop = asyncio.get_running_loop()
         self._idle_seconds = limits.idle_timeout.total_seconds()
         self._connections: set[HttpConnection] = set()
