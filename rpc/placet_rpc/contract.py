@@ -64,7 +64,8 @@ class MethodSpec:
         self._positional = sum(parameter.kind is parameter.POSITIONAL_OR_KEYWORD for parameter in parameters)
         if self.options.order_by and self.options.order_by not in self.names:
             raise TypeError(f"{where}: order_by names {self.options.order_by!r}, which is none of its parameters")
-        self.arguments = _arguments(where, parameters, hints)
+        self._all_positional = self._positional == len(self.names)
+        self.arguments = _arguments(where, parameters, hints, kw_only=not self._all_positional)
         for kind in (self.arguments, self.result):
             _check_travels(where, kind)
         self._codings: dict[int, Coding] = {}
@@ -84,6 +85,8 @@ class MethodSpec:
         """
         if len(args) > self._positional:
             raise TypeError(f"{self.name}() takes {self._positional} arguments by position, {len(args)} were given")
+        if not kwargs and self._all_positional:
+            return self.arguments(*args)
         values = dict(zip(self.names, args, strict=False))
         for name, value in kwargs.items():
             if name in values:
@@ -175,7 +178,7 @@ def _functions(interface: type) -> Iterator[tuple[str, Callable[..., Any]]]:
                 yield name, member
 
 
-def _arguments(where: str, parameters: list[inspect.Parameter], hints: Mapping[str, Any]) -> type:
+def _arguments(where: str, parameters: list[inspect.Parameter], hints: Mapping[str, Any], *, kw_only: bool) -> type:
     fields: list[tuple[str, Any] | tuple[str, Any, Any]] = []
     for parameter in parameters:
         if parameter.default is parameter.empty:
@@ -187,7 +190,7 @@ def _arguments(where: str, parameters: list[inspect.Parameter], hints: Mapping[s
             f"Arguments of {where.rpartition('.')[2]}",
             fields,
             bases=(Arguments,),
-            kw_only=True,
+            kw_only=kw_only,
             forbid_unknown_fields=True,
             omit_defaults=True,
             gc=False,

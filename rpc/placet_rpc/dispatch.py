@@ -9,10 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import msgspec
+from msgspec.structs import asdict
 
 from placet_rpc.codecs.codec import Codec
 from placet_rpc.context import CURRENT, CallContext
 from placet_rpc.contract import MethodSpec, ServiceSpec
+from placet_rpc.governance.counting import ServedStatistics
 from placet_rpc.outcome import AT_LIMIT, FAULT, NO_SUCH_METHOD, OK, RAISED, UNFIT, Raised
 from placet_rpc.served_call import Answer, Proceed, ServedCall, ServerFilter
 
@@ -61,7 +63,7 @@ class Threads:
 class Operation:
     """One method of one exposed service, with the filters that stand before it."""
 
-    __slots__ = ("_proceed", "_raises", "_run", "_threads", "function", "method", "service")
+    __slots__ = ("_counting", "_proceed", "_raises", "_run", "_threads", "function", "method", "service")
 
     def __init__(
         self,
@@ -69,10 +71,12 @@ class Operation:
         method: MethodSpec,
         function: Callable[..., Any],
         threads: Threads,
+        *,
+        counting: ServedStatistics,
         filters: Sequence[ServerFilter] = (),
     ) -> None:
         self.service, self.method, self.function = service, method, function
-        self._threads = threads
+        self._threads, self._counting = threads, counting
         self._raises = service.options.raises
         self._run: Callable[[Any], Awaitable[Any]] = (
             self._run_async if inspect.iscoroutinefunction(function) else self._run_in_thread
@@ -82,13 +86,19 @@ class Operation:
             self._proceed = _filtered(one, self._proceed)
 
     async def answer(self, codec: Codec, body: bytes, context: CallContext) -> Answer:
-        """Runs one call from bytes to bytes; raises nothing but a cancellation."""
+        """Runs one call from bytes to bytes, and counts it; raises nothing but a cancellation."""
         call = ServedCall(service=self.service, method=self.method, codec=codec, body=body, context=context)
+        counted = self._counting.begin(call)
         try:
-            return await self._proceed(call)
+            answer = await self._proceed(call)
         except Exception as error:  # noqa: BLE001 - a filter's mistake must not leave the caller without an answer
             _log.exception("a filter before %s failed", call.name)
-            return _encoded(codec, FAULT, Raised(kind=type(error).__name__))
+            answer = _encoded(codec, FAULT, Raised(kind=type(error).__name__))
+        except BaseException:
+            counted.cancelled()
+            raise
+        counted.answered(answer)
+        return answer
 
     async def _answer(self, call: ServedCall) -> Answer:
         codec = call.codec
@@ -117,11 +127,12 @@ class Operation:
         finally:
             CURRENT.reset(token)
 
-    async def _run_async(self, arguments: Any) -> Any:
-        return await self.function(**_by_name(arguments))
+    def _run_async(self, arguments: Any) -> Awaitable[Any]:
+        result: Awaitable[Any] = self.function(**asdict(arguments))
+        return result
 
-    async def _run_in_thread(self, arguments: Any) -> Any:
-        return await self._threads.run(lambda: self.function(**_by_name(arguments)))
+    def _run_in_thread(self, arguments: Any) -> Awaitable[Any]:
+        return self._threads.run(lambda: self.function(**asdict(arguments)))
 
     def _raised(self, codec: Codec, error: Exception) -> Answer:
         # The contract names the type that a caller knows, which may be a base of what was raised.
@@ -142,10 +153,6 @@ def _filtered(one: ServerFilter, proceed: Proceed) -> Proceed:
     return through
 
 
-def _by_name(arguments: Any) -> dict[str, Any]:
-    return {name: getattr(arguments, name) for name in arguments.__struct_fields__}
-
-
 def _encoded(codec: Codec, status: int, raised: Raised) -> Answer:
     return Answer(status, codec.encoder(Raised)(raised))
 
@@ -155,11 +162,12 @@ class Operations:
 
     Args:
         threads: for plain `def` implementations.
+        counting: counts all calls, those that a filter answers too.
         filters: stand before all of them, the first outermost.
     """
 
-    def __init__(self, threads: Threads, filters: Sequence[ServerFilter] = ()) -> None:
-        self._threads = threads
+    def __init__(self, threads: Threads, counting: ServedStatistics, filters: Sequence[ServerFilter] = ()) -> None:
+        self._threads, self._counting = threads, counting
         self._filters = tuple(filters)
         self.services: dict[str, ServiceSpec] = {}
         self._operations: dict[tuple[str, str], Operation] = {}
@@ -186,7 +194,7 @@ class Operations:
                 raise TypeError(f"{where} is missing, but {service.key} has it")
             _check_signature(where, function, method)
             operations[service.key, method.name] = Operation(
-                service, method, function, self._threads, (*self._filters, *filters)
+                service, method, function, self._threads, counting=self._counting, filters=(*self._filters, *filters)
             )
         self.services[service.key] = service
         self._operations.update(operations)

@@ -9,9 +9,6 @@ from placet_rpc.contract import MethodSpec, ServiceSpec
 from placet_rpc.errors import CallTimeout, Safety
 from placet_rpc.invocation import Invocation, Invoker
 
-_NO_CONTEXT = CallContext()
-_NO_OPTIONS = CallOptions()
-
 
 class CallMaker:
     """Makes invocations from arguments: who calls, how long it may take, what travels along.
@@ -33,29 +30,48 @@ class CallMaker:
             TypeError: the arguments don't fit the signature.
             CallTimeout: there is no time left in the call that is being served here. NOT_SENT.
         """
-        context, options = CURRENT.get() or _NO_CONTEXT, OPTIONS.get() or _NO_OPTIONS
         arguments = method.bind(args, kwargs)
-        timeout_ms = options.timeout_ms or self._timeouts_ms[method.name]
-        left_ms = context.left_ms
-        if left_ms is not None:
-            timeout_ms = min(timeout_ms, left_ms - NESTED_RESERVE_MS)
-            if timeout_ms <= 0:
-                raise CallTimeout("no time is left of the call that is being served", safety=Safety.NOT_SENT)
-        return self._invoker.invoke(
-            Invocation(
-                service=self._service,
-                method=method,
-                arguments=arguments,
-                timeout_ms=timeout_ms,
-                caller=self._caller,
-                key=options.key if options.key is not None else method.ordering_key(arguments),
-                idempotency_key=options.idempotency_key or "",
-                traceparent=context.traceparent,
-                xid=context.xid,
-                instance=options.instance or "",
-                idempotent=method.options.idempotent,
-            )
+        call = Invocation(
+            service=self._service,
+            method=method,
+            arguments=arguments,
+            timeout_ms=self._timeouts_ms[method.name],
+            caller=self._caller,
+            idempotent=method.options.idempotent,
         )
+        if method.options.order_by:
+            call.key = method.ordering_key(arguments)
+        options = OPTIONS.get()
+        if options is not None:
+            _take_options(call, options)
+        context = CURRENT.get()
+        if context is not None:
+            _take_context(call, context)
+        return self._invoker.invoke(call)
+
+
+def _take_options(call: Invocation, options: CallOptions) -> None:
+    """Puts in what the caller said of the calls in a block."""
+    if options.timeout_ms:
+        call.timeout_ms = options.timeout_ms
+    if options.key is not None:
+        call.key = options.key
+    call.idempotency_key = options.idempotency_key or ""
+    call.instance = options.instance or ""
+
+
+def _take_context(call: Invocation, context: CallContext) -> None:
+    """Puts in what comes from the call that is being served.
+
+    Raises:
+        CallTimeout: no time is left of it. NOT_SENT.
+    """
+    call.traceparent, call.xid = context.traceparent, context.xid
+    left_ms = context.left_ms
+    if left_ms is not None and left_ms - NESTED_RESERVE_MS < call.timeout_ms:
+        call.timeout_ms = left_ms - NESTED_RESERVE_MS
+        if call.timeout_ms <= 0:
+            raise CallTimeout("no time is left of the call that is being served", safety=Safety.NOT_SENT)
 
 
 def make_proxy(

@@ -4,10 +4,10 @@ import asyncio
 
 import msgspec
 
+from placet_rpc.call_headers import CallHeaders
 from placet_rpc.codecs import JSON, Codec
 from placet_rpc.errors import CallRefused, CallTimeout, ProtocolViolation, ReplyUnreadable, RpcError, Safety
 from placet_rpc.frames import Hello
-from placet_rpc.frames.call import CallHeader, encode_call
 from placet_rpc.http import HeaderBlock, HeaderTemplate, HttpClient, HttpTarget
 from placet_rpc.invocation import Invocation
 from placet_rpc.outcome import MARK, NO_SUCH_METHOD_REASON, OK, UNFIT_REASON, result_of
@@ -16,6 +16,9 @@ from placet_rpc.transport import Reply
 
 TIMEOUT_FIELD = "placet-time-left-ms"
 EXTRA_FIELD = "placet-extra"
+
+
+_HEADERS = CallHeaders()  # the same to all endpoints
 
 
 class TcpRoute:
@@ -56,27 +59,21 @@ class TcpRoute:
                 f"the server takes {', '.join(peer.codecs)}, this client {', '.join(c.name for c in self._codecs)}"
             )
             raise CallRefused(message, reason="unknown_codec", push_back_ms=-1, endpoint=self.endpoint)
-        header = CallHeader(
-            service=call.service.key,
-            operation=call.method.name,
-            caller=call.caller,
-            key=call.key,
-            idempotency_key=call.idempotency_key,
-            traceparent=call.traceparent,
-            xid=call.xid,
-            attempt=call.attempt,
-            extra=call.extra,
-        )
-        body = call.method.coding(codec).encode_arguments(call.arguments)
-        future: asyncio.Future[Reply] = link.loop.create_future()
-        link.send(codec.number, encode_call(header), body, call.timeout_ms, future)
-        reply = await future
+        reply = await self._sent(call, codec)
         try:
             return result_of(call, codec, reply, self.endpoint)
         except (CallRefused, ReplyUnreadable) as error:
             if reply.status == OK or getattr(error, "reason", "") in _OF_ANOTHER_CONTRACT:
                 _say_whether_contracts_differ(error, call, peer)
             raise
+
+    def _sent(self, call: Invocation, codec: Codec) -> asyncio.Future[Reply]:
+        # Not part of `invoke`, so that what is encoded is let go of as soon as it is written.
+        link = self._link
+        reply: asyncio.Future[Reply] = link.loop.create_future()
+        body = call.method.coding(codec).encode_arguments(call.arguments)
+        link.send(codec.number, _HEADERS.encode(call), body, call.timeout_ms, reply)
+        return reply
 
 
 _OF_ANOTHER_CONTRACT = (NO_SUCH_METHOD_REASON, UNFIT_REASON)

@@ -16,12 +16,13 @@ from types import TracebackType
 from typing import Self, TypeVar
 from uuid import uuid4
 
+from placet_rpc.call_headers import KnownHeaders
 from placet_rpc.codecs import Codec, find_codecs
 from placet_rpc.context import CallContext
 from placet_rpc.contract import service_of
 from placet_rpc.dispatch import MAX_THREADS, MAX_WAITING_FOR_THREADS, Operation, Operations, Threads
 from placet_rpc.frames import Fault
-from placet_rpc.frames.call import CallHeader, decode_call
+from placet_rpc.frames.call import CallHeader
 from placet_rpc.governance.access import Access, AccessList
 from placet_rpc.governance.counting import ServedStatistics
 from placet_rpc.governance.introspection import Introspection, ServerIntrospection
@@ -83,7 +84,7 @@ class Server:
         self._filters = tuple(filters)
         self.statistics = statistics or Statistics()
         counting = ServedStatistics(self.statistics, self.instance_id)
-        self.operations = Operations(self._threads, (counting, *self._filters))
+        self.operations = Operations(self._threads, counting, self._filters)
         self._tcp = tcp
         self._codecs = find_codecs(codecs)
         self._tls = tls
@@ -204,12 +205,13 @@ class MethodCalls:
 
     def __init__(self, codec: Codec, operations: Operations) -> None:
         self._codec, self._operations = codec, operations
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._headers = KnownHeaders()
+        self._running: set[RunningCall] = set()
 
     def __call__(self, call: IncomingCall) -> None:
         """Runs a call."""
         try:
-            header = decode_call(call.frame.header)
+            header = self._headers.decode(call.frame.header)
         except ValueError:
             call.refuse(Fault.MALFORMED)
             return
@@ -218,40 +220,66 @@ class MethodCalls:
             answer = self._operations.missing(self._codec, header.service, header.operation)
             call.respond(answer.status, b"", answer.body)
             return
-        task = call.connection.loop.create_task(self._run(call, header, operation))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        detached = operation.method.options.detached
+        running = RunningCall(call, operation, self._running)
+        running.task = call.connection.loop.create_task(running.run(self._codec, header))
+        call.when_gone = running
 
-        def leave(*, stop: bool) -> None:
-            # What is detached outlives its caller; a shutdown that has waited long enough ends it too.
-            if stop or not detached:
-                task.cancel()
 
-        call.when_gone = leave
+class RunningCall:
+    """One call of a method that came over TCP; called when nobody waits for it any more (`CallGone`).
 
-    async def _run(self, call: IncomingCall, header: CallHeader, operation: Operation) -> None:
-        left_ms = call.left_ms
-        if left_ms is not None and left_ms <= 0:
-            call.refuse(Fault.EXPIRED)
-            return
-        context = CallContext(
-            deadline_at=None if left_ms is None else time.monotonic() + left_ms / 1000,
-            caller=header.caller,
-            identity=call.connection.identity,
-            is_local=call.connection.is_local,
-            traceparent=header.traceparent,
-            xid=header.xid,
-            key=header.key,
-            idempotency_key=header.idempotency_key,
-            attempt=header.attempt,
-            extra=header.extra,
-        )
+    Attributes:
+        task: runs it.
+    """
+
+    __slots__ = ("_all", "_call", "_has_begun", "_operation", "task")
+
+    def __init__(self, call: IncomingCall, operation: Operation, running: "set[RunningCall]") -> None:
+        self.task: asyncio.Task[None]
+        self._call, self._operation = call, operation
+        self._has_begun = False
+        self._all = running
+        running.add(self)  # the event loop alone would not keep its task
+
+    def __call__(self, *, stop: bool) -> None:
+        """Ends it; what is detached outlives its caller, but not a shutdown that has waited long enough."""
+        # A task that is cancelled before its first step does not even begin, so it could not say that it has ended.
+        if self._has_begun and (stop or not self._operation.method.options.detached):
+            self.task.cancel()
+
+    async def run(self, codec: Codec, header: CallHeader) -> None:
+        """Runs it, and answers."""
+        self._has_begun = True
+        call = self._call
         try:
-            answer = await operation.answer(self._codec, call.frame.body, context)
+            left_ms = call.left_ms
+            if call.gone and not self._operation.method.options.detached:
+                raise asyncio.CancelledError  # noqa: TRY301 - as if it had come in the midst of it
+            if left_ms is not None and left_ms <= 0:
+                call.refuse(Fault.EXPIRED)
+                return
+            answer = await self._operation.answer(codec, call.frame.body, _context(call, header, left_ms))
+            if not call.answered:
+                call.respond(answer.status, b"", answer.body)
         except asyncio.CancelledError:
             if not call.answered:
                 call.refuse(Fault.CANCELLED)
             raise
-        if not call.answered:
-            call.respond(answer.status, b"", answer.body)
+        finally:
+            self._all.discard(self)
+
+
+def _context(call: IncomingCall, header: CallHeader, left_ms: int | None) -> CallContext:
+    connection = call.connection
+    return CallContext(
+        deadline_at=None if left_ms is None else time.monotonic() + left_ms / 1000,
+        caller=header.caller,
+        identity=connection.identity,
+        is_local=connection.is_local,
+        traceparent=header.traceparent,
+        xid=header.xid,
+        key=header.key,
+        idempotency_key=header.idempotency_key,
+        attempt=header.attempt,
+        extra=header.extra.copy(),  # the map may be that of other calls too
+    )

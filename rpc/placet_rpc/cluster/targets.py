@@ -1,7 +1,7 @@
 """What a cluster strategy works with: an instance to be chosen, and one request to it."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Coroutine
 from typing import Any
 
 from msgspec.structs import replace
@@ -158,8 +158,8 @@ class Targets:
         self._note_answer(member, began_at)
         return result
 
-    async def _send(self, sent: Invocation) -> Any:
-        return await self.instances.named(sent.instance).route.invoke(sent)
+    def _send(self, sent: Invocation) -> Coroutine[Any, Any, Any]:
+        return self.instances.named(sent.instance).route.invoke(sent)
 
     def _is_old_news(self, error: RpcError, member: Member, began_at: float) -> bool:
         """True for a failure that says nothing which the route, or another call, has not said already."""

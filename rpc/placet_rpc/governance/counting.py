@@ -1,4 +1,4 @@
-"""The filters that keep statistics: one at the server, two in the client's chain."""
+"""What keeps statistics of calls: a counter before all of a server's filters, a filter at two places of a client's."""
 
 import asyncio
 from typing import Any
@@ -6,10 +6,10 @@ from typing import Any
 from placet_rpc import outcome
 from placet_rpc.errors import RpcError
 from placet_rpc.filters import Proceed as ClientProceed
-from placet_rpc.governance.statistics import Statistics
+from placet_rpc.governance.statistics import Row, Statistics
 from placet_rpc.invocation import Invocation
 from placet_rpc.policies.failure import speaks_against
-from placet_rpc.served_call import Answer, Proceed, ServedCall
+from placet_rpc.served_call import Answer, ServedCall
 
 RAISED = "raised"
 CANCELLED = "cancelled"
@@ -31,7 +31,7 @@ _FAILED = frozenset({outcome.AT_LIMIT, outcome.FAULT, outcome.UNAVAILABLE})
 
 
 class ServedStatistics:
-    """Counts the calls that a server answers, per caller and method; a `ServerFilter`.
+    """Counts the calls that a server answers, per caller and method.
 
     Args:
         statistics: where.
@@ -42,29 +42,34 @@ class ServedStatistics:
         self._statistics, self._instance = statistics, instance
         self._find, self._now = statistics.find, statistics.clock.monotonic
 
-    async def answer(self, call: ServedCall, proceed: Proceed) -> Answer:
-        """Counts a call."""
+    def begin(self, call: ServedCall) -> "Counted":
+        """Notes that a call begins."""
         key = (call.context.caller, call.service.key, call.method.name, self._instance)
         row = self._find(key) or self._statistics.row(*key)
         row.in_flight += 1
-        began_at = self._now()
-        try:
-            answer = await proceed(call)
-        except asyncio.CancelledError:
-            row.end_without_result(began_at, CANCELLED, failed=False)
-            raise
-        except BaseException:
-            row.end_without_result(began_at, "fault", failed=True)
-            raise
+        return Counted(row, self._now())
+
+
+class Counted:
+    """One call that has begun, to be told of its end."""
+
+    __slots__ = ("_began_at", "_row")
+
+    def __init__(self, row: Row, began_at: float) -> None:
+        self._row, self._began_at = row, began_at
+
+    def answered(self, answer: Answer) -> None:
+        """Counts it by what it was answered with."""
         status = answer.status
         if status == outcome.OK:
-            row.end(began_at)
+            self._row.end(self._began_at)
         else:
-            row.end_without_result(began_at, _ERRORS.get(status, "other"), failed=status in _FAILED)
-        return answer
+            error = _ERRORS.get(status, "other")
+            self._row.end_without_result(self._began_at, error, failed=status in _FAILED)
 
-    async def aclose(self) -> None:
-        """Keeps the figures: they may still be asked for."""
+    def cancelled(self) -> None:
+        """Counts it as one that has no answer."""
+        self._row.end_without_result(self._began_at, CANCELLED, failed=False)
 
 
 class CallStatistics:

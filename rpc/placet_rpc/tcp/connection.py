@@ -1,7 +1,9 @@
 """One connection of a client: requests out, replies back to whoever waits for them."""
 
 import asyncio
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from placet_rpc.errors import CallRefused, ConnectFailed, ConnectionLost, RpcError, Safety
 from placet_rpc.frames import FIRST_REPLY_STATUS, REQUEST_ID_MAX, Channel, Frame, GoAway, Kind, fault_error
@@ -16,7 +18,7 @@ _REQUEST, _RESPONSE, _GOAWAY = int(Kind.REQUEST), int(Kind.RESPONSE), int(Kind.G
 _LAST_ID = REQUEST_ID_MAX - 1
 
 
-class Pending(NamedTuple):
+class Pending(msgspec.Struct, frozen=True, gc=False):
     """A call that was queued on a connection."""
 
     completion: Completion

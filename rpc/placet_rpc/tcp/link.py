@@ -192,8 +192,8 @@ class TcpLink:
         """Sends waiting calls, as many as there is room for."""
         while self.waiting and (connection := self._connection) is not None and connection.has_room:
             waiting = self.waiting.popleft()
-            completion, deadline_at = waiting.pending
-            left_ms = int((deadline_at - self.loop.time()) * 1000)
+            completion = waiting.pending.completion
+            left_ms = int((waiting.pending.deadline_at - self.loop.time()) * 1000)
             if completion.done():
                 self.counters.cancelled += 1
             elif left_ms <= 0:
