@@ -168,11 +168,9 @@ class FaultyParticipants:
 
         self._loop.call_later(self._chance.random() * DELAY_MAX_S / 10, arrive)
 
-    def participant_of(self, branch: Any, _operation: Any) -> str:
-        return str(branch.branch_id)
-
     def _end(self, call: BranchCall, verdict: Verdict, started_at_ms: int, *, sent: bool) -> CallEnd:
         return CallEnd(
+            participant=call.branch.branch_id,
             verdict=verdict,
             result=Raw(b"1") if verdict is DONE else NULL,
             sent=sent,

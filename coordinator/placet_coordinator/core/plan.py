@@ -94,10 +94,9 @@ def _branch(
     after: tuple[str, ...] = ()
     if is_saga:
         after = tuple(request.after) if request.after is not None else ((previous,) if previous else ())
-    else:
-        for field in ("after", "pivot", "compensate"):
-            if getattr(request, field) is not None:
-                raise RuleBroken(f"{where}.{field}", f"{field} belongs to the steps of a saga")
+    elif request.after is not None or request.pivot is not None or request.compensate is not None:
+        field = next(name for name in ("after", "pivot", "compensate") if getattr(request, name) is not None)
+        raise RuleBroken(f"{where}.{field}", f"{field} belongs to the steps of a saga")
     target = request.target
     if isinstance(target, str):
         check_target(target, f"{where}.target")

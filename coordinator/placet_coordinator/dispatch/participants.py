@@ -10,7 +10,7 @@ from placet_contract import headers as names
 from placet_contract.limits import JSON_DEPTH_MAX
 from placet_contract.outcomes import Verdict, classify
 from placet_contract.transactions import NULL
-from placet_contract.vocabulary import FORWARD_OPERATIONS, Operation, Outcome
+from placet_contract.vocabulary import FORWARD_OPERATIONS, Outcome
 from placet_coordinator.core.transaction import Branch
 from placet_coordinator.dispatch.endpoint import Endpoint, Endpoints, Unreachable
 from placet_coordinator.dispatch.queue import CONCURRENCY, ParticipantQueue
@@ -41,10 +41,14 @@ class RpcParticipants:
 
     Args:
         concurrency: calls in flight at one participant.
+
+    Attributes:
+        now_ms: the database's clock.
     """
 
     def __init__(self, endpoints: Endpoints, clock: Clock, concurrency: int = CONCURRENCY) -> None:
-        self._endpoints, self._clock, self._concurrency = endpoints, clock, concurrency
+        self._endpoints, self._concurrency = endpoints, concurrency
+        self.now_ms = clock.now_ms
         self._queues: dict[str, ParticipantQueue] = {}
         self._loop = asyncio.get_running_loop()
 
@@ -53,19 +57,12 @@ class RpcParticipants:
         try:
             endpoint = self._endpoints.find(call.branch, call.operation)
         except Unreachable as error:
-            self.soon(ended, self.not_sent(str(error)))
+            participant = self._endpoints.participant_of(call.branch, call.operation)
+            self.soon(ended, self.not_sent(participant, str(error)))
             return
         queue = self._queue(endpoint.participant)
         flight = _Flight(self, call, endpoint, queue, ended)
         queue.enter(flight.start, flight.refuse)
-
-    def participant_of(self, branch: Branch, operation: Operation) -> str:
-        """Return the participant's name; see the port."""
-        return self._endpoints.participant_of(branch, operation)
-
-    def now_ms(self) -> int:
-        """Return the database's clock."""
-        return self._clock.now_ms()
 
     def avoid(self, endpoint: Endpoint) -> None:
         """Hear that a call could not be sent to an endpoint."""
@@ -75,10 +72,11 @@ class RpcParticipants:
         """Report an end once the step that asked for the call is over."""
         self._loop.call_soon(ended, end)
 
-    def not_sent(self, detail: str) -> CallEnd:
+    def not_sent(self, participant: str, detail: str) -> CallEnd:
         """Return the end of a call that never left."""
-        now_ms = self._clock.now_ms()
+        now_ms = self.now_ms()
         return CallEnd(
+            participant=participant,
             verdict=Verdict(Outcome.UNKNOWN, detail=detail),
             result=NULL,
             sent=False,
@@ -147,8 +145,9 @@ class _Flight:
 
     def refuse(self) -> None:
         """End it unsent: there was no place in the participant's queue for too long."""
-        detail = f"{self._endpoint.participant} had no place for another call within the longest wait"
-        self._ended(self._owner.not_sent(detail))
+        participant = self._endpoint.participant
+        detail = f"{participant} had no place for another call within the longest wait"
+        self._ended(self._owner.not_sent(participant, detail))
 
     def done(self) -> bool:
         """Say that somebody always waits: a branch call is never given up before its time."""
@@ -179,6 +178,7 @@ class _Flight:
         duration_ms = self._owner.now_ms() - started_at_ms
         deadline_at_ms = started_at_ms + self._call.branch.timeout_ms
         end = CallEnd(
+            participant=self._endpoint.participant,
             verdict=verdict,
             result=result,
             sent=sent,

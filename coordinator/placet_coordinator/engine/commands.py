@@ -336,10 +336,16 @@ class Commands:
 
     def report(self, durable: Write | Row) -> TransactionReply:
         """Return the reply that reports a durable write or row."""
-        state = durable.transaction if isinstance(durable, Write) else durable
+        state: Transaction | Row
+        if isinstance(durable, Write):
+            state = durable.transaction
+            pattern = durable.transaction.pattern
+        else:
+            state = durable
+            pattern = None if durable.pattern is None else Pattern(durable.pattern)
         return TransactionReply(
             gid=state.gid,
-            pattern=None if state.pattern is None else Pattern(state.pattern),
+            pattern=pattern,
             status=state.status,
             reason=state.reason,
             version=durable.version,

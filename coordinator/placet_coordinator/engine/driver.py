@@ -187,8 +187,7 @@ class Driver:
 
     def _call_ended(self, held: Held, call: BranchCall, end: CallEnd) -> None:
         verdict = end.verdict
-        participant = self._participants.participant_of(call.branch, call.operation)
-        self._observer.called(participant, call.operation, verdict.outcome, end.duration_ms)
+        self._observer.called(end.participant, call.operation, verdict.outcome, end.duration_ms)
         if held.dead:
             return
         attempts: tuple[AttemptRow, ...] = ()

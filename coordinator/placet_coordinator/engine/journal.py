@@ -50,6 +50,7 @@ class Journal:
         )
         self._loop = asyncio.get_running_loop()
         self._entry_number = 0
+        self._batch_at_ms = 0
         self._has_ended = False
         self.depth = 0
         """Writes appended and not yet settled."""
@@ -107,6 +108,7 @@ class Journal:
         limits = self._limits
         try:
             while await self._queue.has_work():
+                self._batch_at_ms = self._clock.now_ms()
                 batch = self._queue.take(limits.batch_entries_max, limits.batch_bytes_max, self._prepare)
                 if batch:
                     await self._flusher.flush(batch)
@@ -136,12 +138,15 @@ class Journal:
         owner = self._owner.boot_id
         write.written_by = f"{owner}:{self._entry_number}"
         try:
-            row = write.row = to_row(write, owner, write.written_by, self._clock.now_ms())
+            row = write.row = to_row(write, owner, write.written_by, self._batch_at_ms)
         except Exception as error:  # noqa: BLE001 - what spoils one write must not stop the journal for everybody
             self._observer.trouble("bad data", f"{write.held.gid}: {type(error).__name__} while its row was made")
             self._settle(write, WriteEnd.BAD_DATA)
             return None
-        return _bytes_of(row.plan) + _bytes_of(row.progress)
+        plan, progress = row.plan, row.progress
+        if plan.isascii() and progress.isascii():
+            return len(plan) + len(progress)
+        return len(plan.encode()) + len(progress.encode())
 
     def _settle(self, write: Write, end: WriteEnd) -> None:
         if write.end is not None:
@@ -167,7 +172,3 @@ class Journal:
                 waiter.set_result(end)
         if follower is not None and follower is not write:
             self._settle(follower, _FOLLOWERS_END.get(end, end))
-
-
-def _bytes_of(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode())

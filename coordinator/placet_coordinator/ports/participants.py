@@ -24,11 +24,13 @@ class CallEnd(Struct, frozen=True):
     """How a call ended.
 
     Attributes:
+        participant: its name for metrics and limits: the service, or host and port of the URL.
         result: the JSON body of a 2xx; null if there was none, or it can't be kept (the verdict's detail says why).
         sent: False if the request surely never left us.
         deadline_at_ms: until then an unanswered call may still be at work over there.
     """
 
+    participant: str
     verdict: Verdict
     result: Raw
     sent: bool
@@ -46,6 +48,3 @@ class Participants(Protocol):
         `ended` is called exactly once, on the loop, whatever happens, at the latest when the call's timeout and the
         longest wait for a place in the participant's queue are over.
         """
-
-    def participant_of(self, branch: Branch, operation: Operation) -> str:
-        """Return the participant's name for metrics and limits: the service, or host and port of the URL."""

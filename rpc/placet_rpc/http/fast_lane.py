@@ -345,9 +345,13 @@ class FastLaneProtocol(HttpToolsProtocol):
 
     def answer(self, request: HotRequest, status: int, body: bytes, headers: bytes) -> None:
         """Writes an answer and gives the connection to the next request."""
+        kind = type(self)
+        if kind.shared_headers is not self.server_state.default_headers:
+            kind.shared_headers = self.server_state.default_headers
+            kind.shared_lines = b"".join(b"%b: %b\r\n" % field for field in kind.shared_headers)
         close = b"" if request.keep_alive else b"connection: close\r\n"
-        head = STATUS_LINE[status] + self._shared_lines()
-        message = b"%b%b%bcontent-length: %d\r\n\r\n%b" % (head, headers, close, len(body), body)
+        lines = (STATUS_LINE[status], kind.shared_lines, close, headers, len(body), body)
+        message = b"%b%b%b%bcontent-length: %d\r\n\r\n%b" % lines
         request.answered = True
         if self.flow.write_paused and not request.disconnected:
             # The client does not read: the requests behind wait too, so at most one answer is held back.
@@ -404,13 +408,6 @@ class FastLaneProtocol(HttpToolsProtocol):
             if not request.answered:
                 request.keep_alive = False
                 request.respond(500, b"Internal Server Error", b"content-type: text/plain; charset=utf-8\r\n")
-
-    def _shared_lines(self) -> bytes:
-        fields, kind = self.server_state.default_headers, type(self)
-        if kind.shared_headers is not fields:
-            kind.shared_lines = b"".join(b"%b: %b\r\n" % field for field in fields)
-            kind.shared_headers = fields
-        return kind.shared_lines
 
 
 def fast_lane(routes: HotRoutes, *, max_body_bytes: int = 1024 * 1024) -> type[FastLaneProtocol]:

@@ -96,6 +96,7 @@ class ScriptedParticipants:
             now_ms = self._clock.now_ms()
             ended(
                 CallEnd(
+                    participant=call.branch.branch_id,
                     verdict=verdict,
                     result=result,
                     sent=True,
@@ -106,6 +107,3 @@ class ScriptedParticipants:
             )
 
         self._script.called(self, call, end)
-
-    def participant_of(self, branch: Any, _operation: Any) -> str:
-        return str(branch.branch_id)

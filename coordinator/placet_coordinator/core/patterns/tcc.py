@@ -177,10 +177,11 @@ def _advance(transaction: Transaction, now_ms: int) -> Step:
 
 
 def _phase_two(transaction: Transaction, operation: Operation, owed: BranchStatus, end: Status, now_ms: int) -> Step:
-    if all(each.status is owed for each in transaction.progress):
-        return Step(finished(transaction, end, now_ms))
-    sending = send_all(transaction, operation, owed, now_ms)
-    return Step(waiting(transaction, sending, now_ms), tuple(sending.calls))
+    for each in transaction.progress:
+        if each.status is not owed:
+            sending = send_all(transaction, operation, owed, now_ms)
+            return Step(waiting(transaction, sending, now_ms), tuple(sending.calls))
+    return Step(finished(transaction, end, now_ms))
 
 
 _TABLE: Table = {
