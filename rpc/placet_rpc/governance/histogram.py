@@ -3,6 +3,7 @@
 The layout is that of HdrHistogram with 4 significant bits; a value's bucket is two shifts and an addition away.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 SUB_BUCKET_BITS = 4
@@ -59,27 +60,27 @@ def percentiles_us(counts: Mapping[int, int], shares: Iterable[float]) -> list[f
 
 
 class Histogram:
-    """Latencies of the last one to two periods: old ones must not hide what happens now."""
+    """Latencies of the last one to two periods: old ones must not hide what happens now.
+
+    Attributes:
+        counts: calls per bucket of this period; whoever counts adds to it. Most instances have few different buckets,
+            and a whole row of them is 4 KiB.
+    """
 
     __slots__ = ("_previous", "counts")
 
     def __init__(self) -> None:
-        self.counts = [0] * BUCKETS
-        self._previous: dict[int, int] = {}
+        self.counts: defaultdict[int, int] = defaultdict(int)
+        self._previous: Mapping[int, int] = {}
 
     def rotate(self) -> None:
         """Begins a new period and forgets the one before the last."""
-        self._previous = _sparse(self.counts)
-        if self._previous:
-            self.counts = [0] * BUCKETS
+        self._previous = self.counts
+        self.counts = defaultdict(int)
 
     def recent(self) -> dict[int, int]:
         """Returns the calls per bucket, of this period and the last, without empty buckets."""
         merged = dict(self._previous)
-        for bucket, count in _sparse(self.counts).items():
+        for bucket, count in self.counts.items():
             merged[bucket] = merged.get(bucket, 0) + count
         return merged
-
-
-def _sparse(counts: list[int]) -> dict[int, int]:
-    return {bucket: count for bucket, count in enumerate(counts) if count}

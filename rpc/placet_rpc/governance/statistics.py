@@ -9,12 +9,13 @@ from collections.abc import Iterable
 import msgspec
 
 from placet_rpc.clock import SYSTEM_CLOCK, Clock
-from placet_rpc.governance.histogram import MAX_US, SUB_BUCKET_BITS, Histogram, percentiles_us
+from placet_rpc.governance.histogram import BUCKETS, MAX_US, SUB_BUCKET_BITS, Histogram, percentiles_us
 from placet_rpc.policies.window import Window
 
 MAX_ROWS = 4_096
 OTHERS = "(others)"
 SLOT_SECONDS = 5.0
+MINUTE_SLOTS = 12
 PERIOD_SECONDS = 60.0
 _SHARES = (0.5, 0.9, 0.99, 0.999)
 _CALLS, _FAILED = 0, 1
@@ -96,7 +97,7 @@ class Row:
     """
 
     __slots__ = (
-        *("_counts", "_histogram", "_hour", "_minute", "_minutes", "_now", "_period_ends", "_seen", "_slot_ends"),
+        *("_counts", "_histogram", "_hour", "_minutes", "_now", "_period_ends", "_seen", "_slot_ends"),
         *("calls", "errors", "failed", "in_flight", "key", "max_us"),
     )
 
@@ -106,7 +107,6 @@ class Row:
         self.errors: dict[str, int] = {}
         self._histogram = Histogram()
         self._counts = self._histogram.counts
-        self._minute = Window(2, slots=12, slot_seconds=SLOT_SECONDS)
         self._minutes = Window(2, slots=60, slot_seconds=SLOT_SECONDS)
         self._hour = Window(2, slots=60, slot_seconds=60.0)
         self._seen = (0, 0)  # of calls and failed, what the windows have
@@ -136,7 +136,7 @@ class Row:
             shift = took_us.bit_length() - _SIGNIFICANT_BITS
             self._counts[(shift << SUB_BUCKET_BITS) + (took_us >> shift)] += 1
         else:
-            self._counts[-1] += 1
+            self._counts[BUCKETS - 1] += 1
 
     def end_without_result(self, began_at: float, error: str, *, failed: bool) -> None:
         """Counts a call that ended otherwise.
@@ -155,7 +155,7 @@ class Row:
         """Returns the figures as of now."""
         now = self._now()
         self._roll(now)
-        calls, _ = self._minute.roll(now)
+        of_minute = self._minutes.latest(now, MINUTE_SLOTS)
         caller, service, method, instance = self.key
         return RowState(
             caller=caller,
@@ -166,9 +166,9 @@ class Row:
             calls=self.calls,
             failed=self.failed,
             max_us=self.max_us,
-            per_second=calls / 60,
+            per_second=of_minute[_CALLS] / 60,
             errors=dict(self.errors),
-            availability=Availability(*(_share(w.roll(now)) for w in (self._minute, self._minutes, self._hour))),
+            availability=Availability(_share(of_minute), _share(self._minutes.roll(now)), _share(self._hour.roll(now))),
             buckets=self._histogram.recent(),
         )
 
@@ -176,7 +176,7 @@ class Row:
         """Gives the windows what came since the last time, as of the end of that slot."""
         calls, failed = self.calls, self.failed
         at = min(now, self._slot_ends)
-        for window in (self._minute, self._minutes, self._hour):
+        for window in (self._minutes, self._hour):
             window.add(at, _CALLS, calls - self._seen[_CALLS])
             window.add(at, _FAILED, failed - self._seen[_FAILED])
         self._seen = (calls, failed)
