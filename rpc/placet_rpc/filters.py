@@ -7,9 +7,11 @@ The breaker stands after whatever may hold a call back, so that no waiting call 
 see what callers see, limits and retries included; `attempts` sees every single request to an instance.
 """
 
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from itertools import groupby
+from types import CoroutineType
+from typing import Any, Protocol, cast, runtime_checkable
 
 from placet_rpc.invocation import Invocation
 
@@ -29,11 +31,75 @@ class ClientFilter(Protocol):
         ...
 
 
+class Gate:
+    """A filter that only looks at a call's beginning and end, so that gates in a row need one coroutine together.
+
+    Satisfies `ClientFilter`. A coroutine of its own for each policy would be most of what a call under way weighs.
+    """
+
+    __slots__ = ()
+
+    def enter(self, call: Invocation, /) -> Any:
+        """Lets a call in, and returns what `leave` is to know; where it has to wait, a coroutine with that result.
+
+        Raises:
+            RpcError: the call is refused; its safety is NOT_SENT.
+        """
+        raise NotImplementedError
+
+    def leave(self, entered: Any, error: BaseException | None, /) -> None:
+        """Takes what a call that was let in came to. It must not raise.
+
+        Args:
+            entered: what `enter` returned.
+            error: that the call has ended with; None: it has a result.
+        """
+
+    def invoke(self, call: Invocation, proceed: Proceed, /) -> Coroutine[Any, Any, Any]:
+        """Makes the call, if it is let in."""
+        return pass_through((self,), call, proceed)
+
+
+async def pass_through(gates: Sequence[Gate], call: Invocation, proceed: Proceed) -> Any:
+    """Makes a call that passes some gates, the first one outermost, and leaves them in reverse."""
+    entered: list[Any] = []
+    try:
+        for gate in gates:
+            entry = gate.enter(call)
+            if type(entry) is CoroutineType:
+                entry = await entry
+            entered.append(entry)
+        result = await proceed(call)
+    except BaseException as error:
+        _leave(gates, entered, error)
+        raise
+    _leave(gates, entered, None)
+    return result
+
+
+def _leave(gates: Sequence[Gate], entered: list[Any], error: BaseException | None) -> None:
+    while entered:
+        entry = entered.pop()
+        gates[len(entered)].leave(entry, error)
+
+
 def chained(filters: Iterable[ClientFilter], last: Proceed) -> Proceed:
     """Returns the way through some filters, the first one outermost, to what comes last."""
-    for each in reversed(tuple(filters)):
-        last = _linked(each, last)
+    runs = [(is_gate, tuple(run)) for is_gate, run in groupby(filters, lambda each: isinstance(each, Gate))]
+    for is_gate, run in reversed(runs):
+        if is_gate:
+            last = _gated(cast("tuple[Gate, ...]", run), last)
+            continue
+        for each in reversed(run):
+            last = _linked(each, last)
     return last
+
+
+def _gated(gates: tuple[Gate, ...], inner: Proceed) -> Proceed:
+    def proceed(call: Invocation) -> Coroutine[Any, Any, Any]:
+        return pass_through(gates, call, inner)
+
+    return proceed
 
 
 def _linked(outer: ClientFilter, inner: Proceed) -> Proceed:

@@ -7,7 +7,7 @@ import msgspec
 from placet_rpc.contract import MethodSpec, ServiceSpec
 
 
-class Invocation(msgspec.Struct, kw_only=True):
+class Invocation(msgspec.Struct, kw_only=True, gc=False):
     """One call of one method; filters may change what is not an argument.
 
     Attributes:

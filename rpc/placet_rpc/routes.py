@@ -35,7 +35,7 @@ class TcpRoute:
         self._link = client.link(endpoint)
         self._codecs = codecs
         self._codec: Codec | None = None
-        self._chosen_of: object = None
+        self._chosen_of: Hello | None = None
 
     @property
     def is_available(self) -> bool:
@@ -44,28 +44,33 @@ class TcpRoute:
 
     async def invoke(self, call: Invocation) -> object:
         """Makes the call."""
+        codec = self._codec
+        if codec is None or self._link.peer is not self._chosen_of:
+            codec = await self._agree(call)
+        reply = await self._sent(call, codec)
+        try:
+            return result_of(call, codec, reply, self.endpoint)
+        except (CallRefused, ReplyUnreadable) as error:
+            if reply.status == OK or getattr(error, "reason", "") in _OF_ANOTHER_CONTRACT:
+                _say_whether_contracts_differ(error, call, self._chosen_of)
+            raise
+
+    async def _agree(self, call: Invocation) -> Codec:
+        """Connects if need be, and returns the codec that the server takes too."""
         link = self._link
         peer = link.peer
         if peer is None:
             before = link.loop.time()
             peer = await link.meet(call.timeout_ms)
             call.timeout_ms -= int((link.loop.time() - before) * 1000)
-        if self._chosen_of is not peer:
-            self._codec = next((codec for codec in self._codecs if codec.name in peer.codecs), None)
-            self._chosen_of = peer
-        codec = self._codec
-        if codec is None:
+        self._codec = next((codec for codec in self._codecs if codec.name in peer.codecs), None)
+        self._chosen_of = peer
+        if self._codec is None:
             message = (
                 f"the server takes {', '.join(peer.codecs)}, this client {', '.join(c.name for c in self._codecs)}"
             )
             raise CallRefused(message, reason="unknown_codec", push_back_ms=-1, endpoint=self.endpoint)
-        reply = await self._sent(call, codec)
-        try:
-            return result_of(call, codec, reply, self.endpoint)
-        except (CallRefused, ReplyUnreadable) as error:
-            if reply.status == OK or getattr(error, "reason", "") in _OF_ANOTHER_CONTRACT:
-                _say_whether_contracts_differ(error, call, peer)
-            raise
+        return self._codec
 
     def _sent(self, call: Invocation, codec: Codec) -> asyncio.Future[Reply]:
         # Not part of `invoke`, so that what is encoded is let go of as soon as it is written.
@@ -79,9 +84,9 @@ class TcpRoute:
 _OF_ANOTHER_CONTRACT = (NO_SUCH_METHOD_REASON, UNFIT_REASON)
 
 
-def _say_whether_contracts_differ(error: RpcError, call: Invocation, peer: Hello) -> None:
+def _say_whether_contracts_differ(error: RpcError, call: Invocation, peer: Hello | None) -> None:
     """Adds to an error that may come from two versions of an interface whether there are two."""
-    theirs = peer.contracts.get(call.service.key)
+    theirs = peer.contracts.get(call.service.key) if peer is not None else None
     if theirs is not None and theirs != call.service.contract_hash:
         error.message += (
             f"; the contract of {call.service.key} is {theirs} there and {call.service.contract_hash} here:"

@@ -1,8 +1,8 @@
 """What a cluster strategy works with: an instance to be chosen, and one request to it."""
 
-import asyncio
 from collections.abc import Collection, Coroutine
-from typing import Any
+from itertools import takewhile
+from typing import Any, cast
 
 from msgspec.structs import replace
 
@@ -12,19 +12,13 @@ from placet_rpc.balancing.member import Member
 from placet_rpc.balancing.zone import is_enough
 from placet_rpc.chance import Chance
 from placet_rpc.clock import Clock
+from placet_rpc.cluster.attempt import Attempt
 from placet_rpc.cluster.instances import Instances
-from placet_rpc.errors import ConnectFailed, ConnectionLost, NoInstance, RpcError
-from placet_rpc.filters import ClientFilter, Router, chained
+from placet_rpc.errors import NoInstance
+from placet_rpc.filters import ClientFilter, Gate, Router, chained, pass_through
 from placet_rpc.invocation import Invocation
 from placet_rpc.policies.budget import Budget
-from placet_rpc.policies.failure import speaks_against
 from placet_rpc.policies.retry import Retry
-
-_FAILURE_FACTOR = 2.0
-"""A failure counts as at least so many times what calls have cost, so that failing fast attracts no calls."""
-_FAILURE_SECONDS = 0.001
-_FAILURE_SECONDS_MAX = 1.0
-"""… but no more than this, or an instance that failed for a minute would be shunned for many."""
 
 
 class Targets:
@@ -61,7 +55,10 @@ class Targets:
         self.budget = budget
         self._pick = balancer.pick
         self._routers = routers
-        self._filtered = chained(attempts, self._send) if attempts else None
+        # Gates stand in the coroutine of the attempt; whatever follows the first other filter, behind it.
+        self._gates = tuple(cast("Gate", each) for each in takewhile(lambda each: isinstance(each, Gate), attempts))
+        others = attempts[len(self._gates) :]
+        self._filtered = chained(others, self._send) if others else None
         instances.serve(balancer)
 
     # -- choosing ----------------------------------------------------------------------------------------------
@@ -123,7 +120,7 @@ class Targets:
 
     # -- calling -----------------------------------------------------------------------------------------------
 
-    async def attempt(self, call: Invocation, member: Member, number: int, timeout_ms: int) -> Any:
+    def attempt(self, call: Invocation, member: Member, number: int, timeout_ms: int) -> Coroutine[Any, Any, Any]:
         """Makes one request to one instance, and learns from what it came to.
 
         Args:
@@ -133,55 +130,8 @@ class Targets:
             timeout_ms: of this request.
         """
         sent = replace(call, instance=member.instance_id, attempt=number, timeout_ms=timeout_ms)
-        member.active += 1
-        began_at = self.now()
-        try:
-            if self._filtered is None:
-                result = await member.route.invoke(sent)
-            else:
-                result = await self._filtered(sent)
-        except RpcError as error:
-            if speaks_against(error) and not self._is_old_news(error, member, began_at):
-                self._note_failure(member, began_at)
-            raise
-        except asyncio.CancelledError:
-            # Nobody knows what it would have taken, but it was no less than this.
-            now = self.now()
-            if now - began_at > member.latency.cost(now):
-                member.latency.observe(now - began_at, now)
-            raise
-        except Exception:
-            self._note_answer(member, began_at)
-            raise
-        finally:
-            member.active -= 1
-        self._note_answer(member, began_at)
-        return result
+        proceed = member.route.invoke if self._filtered is None else self._filtered
+        return pass_through((Attempt(member, self.instances, self.now), *self._gates), sent, proceed)
 
     def _send(self, sent: Invocation) -> Coroutine[Any, Any, Any]:
         return self.instances.named(sent.instance).route.invoke(sent)
-
-    def _is_old_news(self, error: RpcError, member: Member, began_at: float) -> bool:
-        """True for a failure that says nothing which the route, or another call, has not said already."""
-        if isinstance(error, ConnectionLost):
-            # All calls of a connection are lost together, and are one event: a server that was restarted is no worse
-            # for having been busy.
-            is_old = began_at < member.lost_at
-            member.lost_at = self.now()
-            return is_old
-        # What could not be reached is left alone by its route, and back as soon as it answers again.
-        return isinstance(error, ConnectFailed) and not member.is_available
-
-    def _note_answer(self, member: Member, began_at: float) -> None:
-        now = self.now()
-        seconds = now - began_at
-        member.latency.observe(seconds, now)
-        self.instances.note(member, seconds, now, failed=False)
-
-    def _note_failure(self, member: Member, began_at: float) -> None:
-        now = self.now()
-        seconds = now - began_at
-        dearer = min(_FAILURE_FACTOR * member.latency.cost(now), _FAILURE_SECONDS_MAX)
-        cost = max(seconds, dearer, _FAILURE_SECONDS)
-        member.latency.observe(cost, now)
-        self.instances.note(member, seconds, now, failed=True)

@@ -1,11 +1,10 @@
 """What keeps statistics of calls: a counter before all of a server's filters, a filter at two places of a client's."""
 
 import asyncio
-from typing import Any
 
 from placet_rpc import outcome
 from placet_rpc.errors import RpcError
-from placet_rpc.filters import Proceed as ClientProceed
+from placet_rpc.filters import Gate
 from placet_rpc.governance.statistics import Row, Statistics
 from placet_rpc.invocation import Invocation
 from placet_rpc.policies.failure import speaks_against
@@ -72,7 +71,7 @@ class Counted:
         self._row.end_without_result(self._began_at, CANCELLED, failed=False)
 
 
-class CallStatistics:
+class CallStatistics(Gate):
     """Counts a client's calls; a `ClientFilter`.
 
     In `Seams.statistics` it sees each call as the caller does, all attempts together; in `Seams.attempts` each request,
@@ -86,22 +85,20 @@ class CallStatistics:
         self._statistics = statistics
         self._find, self._now = statistics.find, statistics.clock.monotonic
 
-    async def invoke(self, call: Invocation, proceed: ClientProceed) -> Any:
-        """Counts a call."""
+    def enter(self, call: Invocation) -> tuple[Row, float]:
+        """Notes that a call begins."""
         key = (call.caller, call.service.key, call.method.name, call.instance)
         row = self._find(key) or self._statistics.row(*key)
         row.in_flight += 1
-        began_at = self._now()
-        try:
-            result = await proceed(call)
-        except RpcError as error:
+        return row, self._now()
+
+    def leave(self, entered: tuple[Row, float], error: BaseException | None) -> None:
+        """Counts it by what it came to."""
+        row, began_at = entered
+        if error is None:
+            row.end(began_at)
+        elif isinstance(error, RpcError):
             row.end_without_result(began_at, error.code, failed=speaks_against(error))
-            raise
-        except asyncio.CancelledError:
-            row.end_without_result(began_at, CANCELLED, failed=False)
-            raise
-        except BaseException:
-            row.end_without_result(began_at, RAISED, failed=False)
-            raise
-        row.end(began_at)
-        return result
+        else:
+            kind = CANCELLED if isinstance(error, asyncio.CancelledError) else RAISED
+            row.end_without_result(began_at, kind, failed=False)

@@ -10,12 +10,12 @@ import logging
 from dataclasses import dataclass
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from placet_rpc.chance import Chance
 from placet_rpc.clock import Clock
 from placet_rpc.errors import BreakerOpen, NoInstance, RpcError
-from placet_rpc.filters import Proceed
+from placet_rpc.filters import Gate
 from placet_rpc.invocation import Invocation
 from placet_rpc.policies.failure import speaks_against
 from placet_rpc.policies.window import Window
@@ -103,7 +103,11 @@ class Permit:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if kind is None:
+        self.end(error)
+
+    def end(self, error: BaseException | None) -> None:
+        """Gives the permit back with the call's error, or None for a result."""
+        if error is None:
             self.release(Outcome.GOOD)
         elif isinstance(error, NoInstance):
             # No call was made, so nobody is spared by making none; and when an instance comes it is to be called.
@@ -122,7 +126,7 @@ class Permit:
         self.epoch = _SPENT
 
 
-class Breaker:
+class Breaker(Gate):
     """The breaker of one method of one service; a `ClientFilter`.
 
     Args:
@@ -160,27 +164,24 @@ class Breaker:
             return State.HALF_OPEN
         return self._state
 
-    async def invoke(self, call: Invocation, proceed: Proceed) -> Any:
-        """Makes the call, or refuses it."""
+    def enter(self, call: Invocation) -> "Permit | tuple[int, float]":
+        """Lets the call in, or refuses it."""
         if self._state is not _CLOSED:
-            with self.admit(call.timeout_ms):
-                return await proceed(call)
-        # As with a permit, which a good call of a closed breaker does without: it is what nearly all calls are.
-        epoch = self._epoch
-        began_at = self.now()
-        timeout_seconds = call.timeout_ms * 0.001
-        try:
-            result = await proceed(call)
-        except BaseException as error:
-            permit = Permit(self, epoch, self._slow_at(began_at, timeout_seconds), began_at + timeout_seconds)
-            permit.__exit__(type(error), error, None)
-            raise
+            return self.admit(call.timeout_ms)
+        # A good call of a closed breaker does without a permit: it is what nearly all calls are.
+        return self._epoch, self._slow_at(self.now(), call.timeout_ms * 0.001)
+
+    def leave(self, entered: "Permit | tuple[int, float]", error: BaseException | None) -> None:
+        """Takes its outcome."""
+        if isinstance(entered, Permit):
+            entered.end(error)
+            return
+        epoch, slow_at = entered
         now = self.now()
-        if now >= self._slow_at(began_at, timeout_seconds):
-            Permit(self, epoch, now, now).release(Outcome.GOOD)
+        if error is not None or now >= slow_at:
+            Permit(self, epoch, slow_at, slow_at).end(error)
         elif epoch == self._epoch:
             self._window.add(now, _CALLS)
-        return result
 
     def admit(self, timeout_ms: int) -> Permit:
         """Lets a call pass.

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from placet_rpc.clock import Clock
 from placet_rpc.errors import LimitReached
-from placet_rpc.filters import Proceed
+from placet_rpc.filters import Gate
 from placet_rpc.invocation import Invocation
 
 
@@ -31,7 +32,7 @@ class BulkheadLimits:
             raise ValueError("a bulkhead needs max_concurrent of at least 1, and max_waiting and wait not below 0")
 
 
-class Bulkhead:
+class Bulkhead(Gate):
     """The bulkhead of one service; a `ClientFilter`.
 
     Args:
@@ -59,16 +60,21 @@ class Bulkhead:
         """Calls that wait for a place."""
         return len(self._waiting)
 
-    async def invoke(self, call: Invocation, proceed: Proceed) -> Any:
-        """Makes the call as soon as there is a place."""
+    def enter(self, call: Invocation) -> Coroutine[Any, Any, None] | None:
+        """Lets the call in as soon as there is a place."""
         if self.taken < self._max:
             self.taken += 1
-        else:
-            await self._wait(call)
-        try:
-            return await proceed(call)
-        finally:
-            self._leave()
+            return None
+        return self._wait(call)
+
+    def leave(self, entered: None, error: BaseException | None) -> None:  # noqa: ARG002 - whatever it came to
+        """Gives the place to whoever waits."""
+        while self._waiting:
+            place, _ = self._waiting.popitem(last=False)
+            if not place.done():
+                place.set_result(True)
+                return
+        self.taken -= 1
 
     async def _wait(self, call: Invocation) -> None:
         seconds = min(self.limits.wait.total_seconds(), call.timeout_ms / 1000)
@@ -84,7 +90,7 @@ class Bulkhead:
         except asyncio.CancelledError:
             self._waiting.pop(place, None)
             if place.done() and not place.cancelled() and place.result():
-                self._leave()  # it was given a place just as its caller left
+                self.leave(None, None)  # it was given a place just as its caller left
             raise
         finally:
             timer.cancel()
@@ -96,14 +102,6 @@ class Bulkhead:
         self._waiting.pop(place, None)
         if not place.done():
             place.set_result(False)
-
-    def _leave(self) -> None:
-        while self._waiting:
-            place, _ = self._waiting.popitem(last=False)
-            if not place.done():
-                place.set_result(True)
-                return
-        self.taken -= 1
 
     def _refusal(self) -> LimitReached:
         self.refused += 1

@@ -1,13 +1,13 @@
 """How many calls a second may leave, by token bucket: kept here, or shared between processes through Redis."""
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from placet_rpc.clock import Clock
 from placet_rpc.errors import LimitReached
-from placet_rpc.filters import Proceed
+from placet_rpc.filters import Gate
 from placet_rpc.invocation import Invocation
 
 KEYS_MAX = 10_000
@@ -87,7 +87,7 @@ def by_service(call: Invocation) -> str:
     return call.service.key
 
 
-class RateLimit:
+class RateLimit(Gate):
     """Refuses calls beyond a rate; a `ClientFilter`.
 
     Args:
@@ -104,12 +104,19 @@ class RateLimit:
         self._key = key
         self._take_now = limiter.take_now if isinstance(limiter, TokenBuckets) else None
 
-    async def invoke(self, call: Invocation, proceed: Proceed) -> Any:
-        """Makes the call if there is a token for it."""
+    def enter(self, call: Invocation) -> Coroutine[Any, Any, None] | None:
+        """Lets the call in if there is a token for it."""
         key = self._key(call)
-        seconds = self._take_now(key) if self._take_now is not None else await self._limiter.take(key)
+        if self._take_now is None:
+            return self._ask(key)
+        self._judge(key, self._take_now(key))
+        return None
+
+    async def _ask(self, key: str) -> None:
+        self._judge(key, await self._limiter.take(key))
+
+    def _judge(self, key: str, seconds: float) -> None:
         if seconds > 0:
             self.refused += 1
             message = f"the rate limit of {key!r} is reached: the next call may go in {seconds * 1000:.0f} ms"
             raise LimitReached(message, limit="rate_limit")
-        return await proceed(call)

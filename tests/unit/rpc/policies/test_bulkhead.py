@@ -113,7 +113,7 @@ async def test_a_place_given_to_a_caller_that_just_left_goes_on(work, bulkhead):
     """The place is handed over and the caller cancelled before it wakes: the next in line gets it."""
     calls = [work.start(number) for number in range(4)]
     await asyncio.sleep(0)
-    bulkhead._leave()  # as a call that ends would
+    bulkhead.leave(None, None)  # as a call that ends would
     calls[2].cancel()
     await asyncio.sleep(0.001)
     assert work.began == [0, 1, 3]
