@@ -25,7 +25,7 @@ from placet_rpc.cluster import (
 )
 from placet_rpc.cluster.instances import Connect
 from placet_rpc.contract import MethodSpec, ServiceSpec
-from placet_rpc.filters import ClientFilter, Proceed, Seams, chained
+from placet_rpc.filters import ChoosesInstances, ClientFilter, Proceed, Seams, chained
 from placet_rpc.invocation import Invocation
 from placet_rpc.policies.breaker import Breaker
 from placet_rpc.policies.budget import Budget
@@ -87,9 +87,8 @@ class Chains:
         self._overrides: dict[tuple[str, str], Settings] = {}
         self._references: WeakSet[Reference] = WeakSet()
         for each in seams.ordering:
-            attach = getattr(each, "attach", None)
-            if attach is not None:
-                attach(directory)
+            if isinstance(each, ChoosesInstances):
+                each.attach(directory)
 
     def reference(self, service: ServiceSpec, settings: Settings, methods: Mapping[str, Settings]) -> Reference:
         """Returns the chains of a service, one per method.

@@ -11,14 +11,14 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
-from placet_rpc.balancing.member import Route
 from placet_rpc.chain import Chains
 from placet_rpc.chance import Chance, new_chance
 from placet_rpc.clock import SYSTEM_CLOCK, Clock
 from placet_rpc.cluster import Directory, FailbackQueue, FailbackStore, MemoryFailbackStore
 from placet_rpc.cluster.fixed_directory import FixedDirectory
+from placet_rpc.cluster.instances import Connect
 from placet_rpc.contract import ServiceSpec, service_of
-from placet_rpc.filters import ChoosesInstances, Seams
+from placet_rpc.filters import Seams
 from placet_rpc.inproc import InprocRoute
 from placet_rpc.invocation import Invoker
 from placet_rpc.policies.degradation import Degraded
@@ -102,8 +102,6 @@ class Client:
             raise ValueError("say where services are: by an address, or by a registry, and not by both")
         self.app = app
         chance = chance or new_chance()
-        self._own: Invoker | None = None
-        self.directory: RegistryDirectory | None = None
         self.transports = Transports(
             app=app,
             codecs=codecs,
@@ -115,25 +113,12 @@ class Client:
         own = checked(settings or {}, "settings")
         if timeout is not None:
             own["timeout"] = timeout
-        connect: Callable[[Endpoint], Route | None] = self.transports.connect
-        directory: Directory
+        self._own: Invoker | None = None
+        self.directory: RegistryDirectory | None = None
         if registry is not None:
             probe = self.transports.probe
-            directory = self.directory = open_directory(
-                registry, probe=probe, app=app, settings=cache, clock=clock, chance=chance
-            )
-        elif isinstance(to, Server):
-            inproc = InprocRoute(to)
-            connect = lambda _endpoint: inproc  # noqa: E731 - as short as a function of its own would be long
-            directory = FixedDirectory((Endpoint(instance_id=to.instance_id, urls=(inproc.endpoint,)),))
-        elif isinstance(to, str | Sequence):
-            directory = self._fixed((to,) if isinstance(to, str) else to)
-        else:
-            self._own = to
-            directory = FixedDirectory(())
-        for each in (seams or Seams()).ordering:
-            if isinstance(each, ChoosesInstances):
-                each.attach(directory)
+            self.directory = open_directory(registry, probe=probe, app=app, settings=cache, clock=clock, chance=chance)
+        directory, connect = self._found(to)
         self._timeout_ms = own.get("timeout", DEFAULTS["timeout"]) // MILLISECOND
         self._failback = FailbackQueue(failback or MemoryFailbackStore(), clock, chance)
         self._references: dict[Any, Reference] = {}
@@ -226,8 +211,20 @@ class Client:
     ) -> None:
         await self.aclose()
 
-    def _fixed(self, urls: Sequence[str]) -> FixedDirectory:
-        endpoints = tuple(Endpoint(instance_id=instance_id_of(url), urls=(url,)) for url in urls)
+    def _found(self, to: "str | Sequence[str] | Server | Invoker | None") -> tuple[Directory, Connect]:
+        """Returns where instances are known, and what makes the ways to them."""
+        if self.directory is not None:
+            return self.directory, self.transports.connect
+        if isinstance(to, Server):
+            inproc = InprocRoute(to)
+            endpoint = Endpoint(instance_id=to.instance_id, urls=(inproc.endpoint,))
+            return FixedDirectory((endpoint,)), lambda _endpoint: inproc
+        if not isinstance(to, str | Sequence):
+            self._own = to
+            return FixedDirectory(()), self.transports.connect
+        endpoints = tuple(
+            Endpoint(instance_id=instance_id_of(url), urls=(url,)) for url in ((to,) if isinstance(to, str) else to)
+        )
         for endpoint in endpoints:
             self.transports.route(endpoint.urls[0])  # a wrong address is an error now, and not a warning later
-        return FixedDirectory(endpoints)
+        return FixedDirectory(endpoints), self.transports.connect

@@ -25,11 +25,23 @@ _RING = "consistent_hash"
 
 
 class Ring(NamedTuple):
-    """Points in order, whose they are, and how many of them each instance has."""
+    """The ring of some candidates.
+
+    Attributes:
+        points: in order.
+        owners: by point.
+        counts: how many points each instance has.
+        after: whose a key is that stands before the point of the same place; behind the last one it is the first's.
+    """
 
     points: list[int]
     owners: dict[int, Member]
     counts: dict[Member, int]
+    after: list[Member]
+
+
+NO_RING = Ring([], {}, {}, [])
+"""Of no instances; nobody changes a ring."""
 
 
 class ConsistentHash:
@@ -43,7 +55,7 @@ class ConsistentHash:
 
     def __init__(self, _clock: Clock, chance: Chance) -> None:
         self._chance = chance
-        self._latest = Ring([], {}, {})
+        self._latest = NO_RING
 
     def prepare(self, candidates: Candidates) -> None:
         """Builds the ring."""
@@ -51,22 +63,23 @@ class ConsistentHash:
 
     def pick(self, candidates: Candidates, call: Invocation, excluded: Collection[Member]) -> Member | None:
         """Returns the owner of the call's key, or of the ones after it the first that is not excluded."""
-        points, owners, _ = candidates.keep(_RING, self._build)
+        ring = candidates.keep(_RING, self._build)
+        points, after = ring.points, ring.after
         if not points:
             return None
-        place = bisect_right(points, self._hash(call)) % len(points)
-        owner = owners[points[place]]
+        key = call.key
+        place = bisect_right(points, xxh64_intdigest(key.encode()) if key else self._hash(call))
+        owner = after[place]
         if not excluded or owner not in excluded:
             return owner
-        after = (owners[points[(place + step) % len(points)]] for step in range(1, len(points)))
-        return next((member for member in after if member not in excluded), None)
+        others = (after[(place + step) % len(points)] for step in range(1, len(points)))
+        return next((member for member in others if member not in excluded), None)
 
     def _build(self, candidates: Candidates) -> Ring:
         return ring_of(candidates, self._latest)
 
     def _hash(self, call: Invocation) -> int:
-        if call.key:
-            return xxh64_intdigest(call.key.encode())
+        """Returns the place of a call without a key."""
         names = call.method.names
         if names:
             return xxh64_intdigest(str(getattr(call.arguments, names[0])).encode())
@@ -98,7 +111,8 @@ def ring_of(candidates: Candidates, before: Ring) -> Ring:
                 continue
             owners[point] = member
     points.sort()
-    return Ring(points, owners, counts)
+    after = [owners[point] for point in points]
+    return Ring(points, owners, counts, [*after, *after[:1]])
 
 
 def points_count(weight: int) -> int:

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from placet_rpc.balancing import Candidates, ConsistentHash
-from placet_rpc.balancing.consistent_hash import POINTS, Ring, points_count, points_of, ring_of
+from placet_rpc.balancing.consistent_hash import NO_RING, POINTS, points_count, points_of, ring_of
 from unit.rpc.balancing.conftest import make_call, make_candidates, make_member
 
 KEYS = [f"key-{number}" for number in range(10_000)]
@@ -105,7 +105,7 @@ def test_a_ring_that_has_grown_is_the_ring_that_was_built_at_once(balancer, cloc
                 members[name].endpoint = replace(endpoint, weight=chance.choice([50, 100, 200]))
         candidates = Candidates(list(members.values()))
         balancer.prepare(candidates)
-        assert candidates._kept["consistent_hash"] == ring_of(candidates, Ring([], {}, {}))
+        assert candidates._kept["consistent_hash"] == ring_of(candidates, NO_RING)
 
 
 def test_without_a_key_the_first_argument_is_one(balancer):
