@@ -195,10 +195,10 @@ async def test_statements_find_rows_by_their_key(opened: SqliteStore, statement:
 
 
 async def test_batch_is_few_statements_in_one_transaction(opened: SqliteStore):
-    """Counted: rows of a kind go together, by powers of two."""
+    """Counted: up to 64 rows of a kind go in one statement."""
     await opened.write([insert(a_row(f"g{n:03}")) for n in range(100)])
     assert opened.statistics() == {
-        "statements": 2 + 3 + 1,  # BEGIN and COMMIT; 64, 32 and 4 rows; the schema's revision at opening
+        "statements": 2 + 2 + 1,  # BEGIN and COMMIT; 64 and 36 rows; the schema's revision at opening
         "commits": 1,
         "round_trips": 2,
         "entries": 100,

@@ -1,8 +1,8 @@
 """A journal batch within one transaction on the writing thread, many rows a statement.
 
 Each call into SQLite gives the interpreter's lock away and has to win it back from the event loop: row by row, a batch
-of 64 did so 64 times and held the loop up at each. So rows go in statements of 64, 32, 16, … 1: few calls, and few
-different texts to keep prepared.
+of 64 did so 64 times and held the loop up at each. So up to 64 rows go in one statement, and a statement of every
+size that has occurred is kept prepared.
 """
 # ruff: noqa: S608 - statements are made of this file's own names
 
@@ -24,6 +24,8 @@ NAMES: Final = ", ".join(COLUMNS)
 
 ROWS_MAX: Final = 64
 """Rows in one statement: 64 of 21 columns are far below SQLite's 32,766 parameters."""
+STATEMENTS_MAX: Final = 3 * ROWS_MAX + 32
+"""Prepared statements that the connection has to keep: three kinds of each size, and what else there is."""
 
 _DECIDE: Final = (
     "update global_transaction set status = ?, reason = ?, reason_text = ?, owner = ?, written_by = ?, "
@@ -76,17 +78,14 @@ def _write_rows(
     batch: Sequence[Entry],
     hits: dict[int, Row | None],
 ) -> int:
-    start, size, statements = 0, ROWS_MAX, 0
-    while start < len(rows):
-        while size > len(rows) - start:
-            size //= 2
-        part = rows[start : start + size]
-        start += size
+    statements = 0
+    for start in range(0, len(rows), ROWS_MAX):
+        part = rows[start : start + ROWS_MAX]
         parameters = list(chain.from_iterable([values for _, values in part]))
-        changed = connection.execute(statement(size), parameters).rowcount
+        changed = connection.execute(statement(len(part)), parameters).rowcount
         statements += 1
         positions = [position for position, _ in part]
-        if changed == size:
+        if changed == len(part):
             hits.update(dict.fromkeys(positions))
         elif changed:
             hits.update(dict.fromkeys(_with_our_stamp(connection, positions, batch)))
@@ -127,17 +126,17 @@ def _updated(entry: Entry) -> Values:
     return (row.gid, entry.expected_version, *[getattr(row, name) for name in queries.UPDATED])
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=ROWS_MAX)
 def _insert(rows: int) -> str:
     return f"insert into global_transaction ({NAMES}) values {_places(len(COLUMNS), rows)} on conflict (gid) do nothing"
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=ROWS_MAX)
 def _update(rows: int) -> str:
     return _updating(queries.UPDATED, rows)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=ROWS_MAX)
 def _update_with_plan(rows: int) -> str:
     return _updating((*queries.UPDATED, "plan"), rows)
 

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
 from placet_coordinator.ports.store import BadData, SchemaProblem, StoreError, StoreUnavailable, WriteConflict
+from placet_coordinator.store.sqlite.batch import STATEMENTS_MAX
 
 BUSY_JOURNAL_MS: Final = 100
 """How long a batch waits for another process that writes the file (an operator's `sqlite3`, a backup)."""
@@ -128,7 +129,13 @@ class Connections:
             self._readers.append(connection)
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=BUSY_MS / 1_000)
+        connection = sqlite3.connect(
+            self._path,
+            isolation_level=None,
+            check_same_thread=False,
+            timeout=BUSY_MS / 1_000,
+            cached_statements=STATEMENTS_MAX,
+        )
         mode = connection.execute("pragma journal_mode = wal").fetchone()[0]
         if mode != "wal":
             connection.close()
