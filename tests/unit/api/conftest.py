@@ -43,7 +43,7 @@ async def door(name: str, node: Node) -> AsyncIterator[httpx2.AsyncClient]:
     front of FastAPI, which takes what the connection leaves, such as chunked requests. `fastapi`: the declared calls.
     """
     if name == "connection":
-        async with _served(node) as url, httpx2.AsyncClient(base_url=url) as client:
+        async with served(node) as url, httpx2.AsyncClient(base_url=url) as client:
             yield client
         return
     app = node.app if name == "asgi" else node.app.fastapi
@@ -52,7 +52,7 @@ async def door(name: str, node: Node) -> AsyncIterator[httpx2.AsyncClient]:
 
 
 @asynccontextmanager
-async def _served(node: Node) -> AsyncIterator[str]:
+async def served(node: Node) -> AsyncIterator[str]:
     lane = fast_lane(HotLane(node.app.lane).routes)
     config = uvicorn.Config(node.app, port=0, http=lane, lifespan="off", log_config=None, access_log=False)
     server = uvicorn.Server(config)
