@@ -6,6 +6,7 @@ import inspect
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -63,7 +64,7 @@ class Threads:
 class Operation:
     """One method of one exposed service, with the filters that stand before it."""
 
-    __slots__ = ("_counting", "_proceed", "_raises", "_run", "_threads", "function", "method", "service")
+    __slots__ = ("_counting", "_is_async", "_proceed", "_raises", "_threads", "function", "method", "service")
 
     def __init__(
         self,
@@ -78,9 +79,7 @@ class Operation:
         self.service, self.method, self.function = service, method, function
         self._threads, self._counting = threads, counting
         self._raises = service.options.raises
-        self._run: Callable[[Any], Awaitable[Any]] = (
-            self._run_async if inspect.iscoroutinefunction(function) else self._run_in_thread
-        )
+        self._is_async = inspect.iscoroutinefunction(function)
         self._proceed: Proceed = self._answer
         for one in reversed(filters):
             self._proceed = _filtered(one, self._proceed)
@@ -107,7 +106,7 @@ class Operation:
             arguments = coding.decode_arguments(call.body)
         except ValueError as error:
             return _encoded(codec, UNFIT, Raised(detail=f"the arguments don't fit the method's signature: {error}"))
-        if self._run == self._run_in_thread and not self._threads.has_room:
+        if not self._is_async and not self._threads.has_room:
             return _encoded(
                 codec, AT_LIMIT, Raised(detail="all threads of this server are busy, and enough calls wait")
             )
@@ -117,7 +116,10 @@ class Operation:
             context = msgspec.structs.replace(context, deadline_at=None)
         token = CURRENT.set(context)
         try:
-            result = await self._run(arguments)
+            if self._is_async:
+                result = await self.function(**asdict(arguments))
+            else:
+                result = await self._threads.run(partial(self.function, **asdict(arguments)))
             return Answer(OK, coding.encode_result(result))
         except self._raises as error:
             return self._raised(codec, error)
@@ -126,13 +128,6 @@ class Operation:
             return _encoded(codec, FAULT, Raised(kind=type(error).__name__))
         finally:
             CURRENT.reset(token)
-
-    def _run_async(self, arguments: Any) -> Awaitable[Any]:
-        result: Awaitable[Any] = self.function(**asdict(arguments))
-        return result
-
-    def _run_in_thread(self, arguments: Any) -> Awaitable[Any]:
-        return self._threads.run(lambda: self.function(**asdict(arguments)))
 
     def _raised(self, codec: Codec, error: Exception) -> Answer:
         # The contract names the type that a caller knows, which may be a base of what was raised.

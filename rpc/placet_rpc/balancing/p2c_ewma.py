@@ -20,6 +20,8 @@ class P2cEwma(Weighing):
     def pick(self, candidates: Candidates, _call: Invocation, excluded: Collection[Member]) -> Member | None:
         """Draws two, and returns the one with less load."""
         members = candidates.members
+        if len(members) == 1 and not excluded:
+            return members[0]
         now = self._now()
         each = candidates.weights(now).each
         if excluded:

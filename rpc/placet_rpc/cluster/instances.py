@@ -67,7 +67,8 @@ class Instances:
         self.candidates = Candidates(())
         self.local: Candidates | None = None
         self.ejection = Ejection(clock, ejection)
-        self._ejects = ejection is not None
+        self.note = self.ejection.note if ejection is not None else _ignore
+        """Takes what a request to an instance came to; see `Ejection.note`."""
         self._directory = directory
         self._connect = connect
         self._zone = zone
@@ -126,11 +127,6 @@ class Instances:
             raise NoInstance(f"{self.service} has no instance {instance_id}, where this call has to go")
         return member
 
-    def note(self, member: Member, seconds: float, now: float, *, failed: bool) -> None:
-        """Takes what a request to an instance came to; see `Ejection.note`."""
-        if self._ejects:
-            self.ejection.note(member, seconds, now, failed=failed)
-
     def _take(self, snapshot: Snapshot) -> None:
         members: dict[str, Member] = {}
         for endpoint in snapshot.endpoints:
@@ -170,3 +166,7 @@ class Instances:
         for candidates in (self.candidates, self.local):
             if candidates is not None:
                 balancer.prepare(candidates)
+
+
+def _ignore(member: Member, seconds: float, now: float, *, failed: bool) -> None:
+    """Stands where nobody is ejected."""

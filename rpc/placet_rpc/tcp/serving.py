@@ -209,7 +209,7 @@ class ServerConnection(WritingProtocol):
             if len(body) > self._max_reply_bytes or len(header) > HEADER_BYTES_MAX:
                 time, header, body = Fault.REPLY_TOO_LARGE << 16, b"", b""
             self.queue(_RESPONSE, frame.request_id, time, frame.codec, header, body)
-        if self._is_done:
+        if self.last_served_id != REQUEST_ID_MAX and self._is_done:
             self.finish()
 
     # -- the drain ---------------------------------------------------------------------------------------------
