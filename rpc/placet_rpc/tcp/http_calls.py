@@ -9,6 +9,7 @@ hot handlers are those of `placet_rpc.http.fast_lane`.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 JSON = b"content-type: application/json\r\n"
 _MAPS_MAX = 64
+_BLOCKS_MAX = 512
+_BLOCK_BYTES_MAX = 2_048
 
 Message = MutableMapping[str, Any]
 AsgiApp = Callable[
@@ -40,13 +43,19 @@ def _fields(block: bytes) -> list[tuple[bytes, bytes]]:
     return fields
 
 
+@lru_cache(maxsize=_BLOCKS_MAX)
+def _known_fields(block: bytes) -> list[tuple[bytes, bytes]]:
+    """A caller sends the same fields again and again: they are parsed once."""
+    return _fields(block)
+
+
 class TcpHotRequest:
     """A request for a hot handler; has what `placet_rpc.http.fast_lane.HotRequest` has.
 
     Attributes:
         method: such as `b"POST"`.
         target: path and query as sent, not decoded.
-        headers: names in lower case.
+        headers: names in lower case; shared by requests, so they must not be changed.
         body: the whole body.
     """
 
@@ -57,7 +66,8 @@ class TcpHotRequest:
         self._maps = maps
         self.method = header.http_method
         self.target = header.target
-        self.headers = _fields(header.fields)
+        fields = header.fields
+        self.headers = _known_fields(fields) if len(fields) <= _BLOCK_BYTES_MAX else _fields(fields)
         self.body = call.frame.body
 
     @property
