@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 
 from placet_coordinator.engine.held import Lane, Write, WriteEnd
 
+_PARTIAL, _RIDER, _URGENT = Lane  # looked up once: an enum's member costs 0.1 µs each time (CPython 3.11)
+
 
 class WriteQueue:
     """Hands out batches: urgent writes at once, riders with the next batch, partial results when they are ripe.
@@ -31,7 +33,7 @@ class WriteQueue:
         write.lane = lane
         write.ride_at = self._loop.time() + self._rider_delay_s
         self._lanes[lane].append(write)
-        if lane is Lane.URGENT:
+        if lane is _URGENT:
             self._wake()
         elif self._rider_timer is None:
             self._rider_timer = self._loop.call_later(self._rider_delay_s, self._riders_wake)
@@ -41,12 +43,12 @@ class WriteQueue:
         if lane > write.lane and not write.taken:
             write.lane = lane
             self._lanes[lane].append(write)
-            if lane is Lane.URGENT:
+            if lane is _URGENT:
                 self._wake()
 
     async def has_work(self) -> bool:
         """Return True when a batch should be taken; False once the queue is closed and empty."""
-        while not self._lanes[Lane.URGENT] and not self._riders_are_due():
+        while not self._lanes[_URGENT] and not self._riders_are_due():
             if self._is_closing and not any(self._lanes) and not self._parked:
                 return False
             self._sleeper = self._loop.create_future()
@@ -96,12 +98,12 @@ class WriteQueue:
         """
         now = self._loop.time()
         for _ in range(overdue_max):
-            write = self._first(Lane.RIDER, now) or self._first(Lane.PARTIAL, now)
+            write = self._first(_RIDER, now) or self._first(_PARTIAL, now)
             if write is None:
                 break
             yield write
         ripe_at = float("inf") if self._is_closing else now + 0.001
-        for lane, until in ((Lane.URGENT, None), (Lane.RIDER, None), (Lane.PARTIAL, ripe_at)):
+        for lane, until in ((_URGENT, None), (_RIDER, None), (_PARTIAL, ripe_at)):
             while (write := self._first(lane, until)) is not None:
                 yield write
 
@@ -162,10 +164,10 @@ class WriteQueue:
         self._wake()
 
     def _riders_are_due(self) -> bool:
-        waiting = bool(self._lanes[Lane.RIDER] or self._lanes[Lane.PARTIAL])
+        waiting = bool(self._lanes[_RIDER] or self._lanes[_PARTIAL])
         return waiting and (self._rider_timer is None or self._is_closing)
 
     def _arm_riders(self) -> None:
-        waiting = self._lanes[Lane.RIDER] or self._lanes[Lane.PARTIAL]
+        waiting = self._lanes[_RIDER] or self._lanes[_PARTIAL]
         if waiting and self._rider_timer is None:
             self._rider_timer = self._loop.call_at(waiting[0].ride_at, self._riders_wake)

@@ -163,10 +163,9 @@ def _retry(transaction: Transaction, _event: Event, now_ms: int) -> Step:
 
 def _advance(transaction: Transaction, now_ms: int) -> Step:
     """Ask for every call that is due, or end the transaction when none is owed."""
-    if transaction.status is Status.COMMITTING:
-        return _phase_two(transaction, Operation.CONFIRM, BranchStatus.CONFIRMED, Status.COMMITTED, now_ms)
-    if transaction.status is Status.ABORTING:
-        return _phase_two(transaction, Operation.CANCEL, BranchStatus.CANCELLED, Status.ABORTED, now_ms)
+    phase_two = _PHASE_TWO.get(transaction.status)
+    if phase_two is not None:
+        return _owe(transaction, *phase_two, now_ms)
     if transaction.drive:
         sending = send_all(transaction, Operation.TRY, BranchStatus.DONE, now_ms)
         return Step(waiting(transaction, sending, now_ms, transaction.times_out_at_ms), tuple(sending.calls))
@@ -176,10 +175,17 @@ def _advance(transaction: Transaction, now_ms: int) -> Step:
     return Step(replace(transaction, next_due_at_ms=max(times_out_at_ms, now_ms + 1)))
 
 
-def _phase_two(transaction: Transaction, operation: Operation, owed: BranchStatus, end: Status, now_ms: int) -> Step:
+_PHASE_TWO = {
+    Status.COMMITTING: (Operation.CONFIRM, BranchStatus.CONFIRMED, Status.COMMITTED),
+    Status.ABORTING: (Operation.CANCEL, BranchStatus.CANCELLED, Status.ABORTED),
+}
+"""What every branch is owed once a decision is made: the operation, what it makes of the branch, and the end of all."""
+
+
+def _owe(transaction: Transaction, operation: Operation, fulfilled: BranchStatus, end: Status, now_ms: int) -> Step:
     for each in transaction.progress:
-        if each.status is not owed:
-            sending = send_all(transaction, operation, owed, now_ms)
+        if each.status is not fulfilled:
+            sending = send_all(transaction, operation, fulfilled, now_ms)
             return Step(waiting(transaction, sending, now_ms), tuple(sending.calls))
     return Step(finished(transaction, end, now_ms))
 
