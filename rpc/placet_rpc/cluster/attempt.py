@@ -40,7 +40,9 @@ class Attempt(Gate):
         """Notes what it took, and whether that speaks against the instance."""
         member = self._member
         member.active -= 1
-        if isinstance(error, RpcError):
+        if error is None:
+            self._note_answer(entered)
+        elif isinstance(error, RpcError):
             if speaks_against(error) and not self._is_old_news(error, entered):
                 self._note_failure(entered)
         elif isinstance(error, asyncio.CancelledError):
@@ -48,11 +50,8 @@ class Attempt(Gate):
             now = self._now()
             if now - entered > member.latency.cost(now):
                 member.latency.observe(now - entered, now)
-        elif error is None or isinstance(error, Exception):
-            now = self._now()
-            seconds = now - entered
-            member.latency.observe(seconds, now)
-            self._instances.note(member, seconds, now, failed=False)
+        elif isinstance(error, Exception):
+            self._note_answer(entered)  # an exception of the contract: the method ran, and said so
 
     def _is_old_news(self, error: RpcError, began_at: float) -> bool:
         """True for a failure that says nothing which the route, or another call, has not said already."""
@@ -65,6 +64,11 @@ class Attempt(Gate):
             return is_old
         # What could not be reached is left alone by its route, and back as soon as it answers again.
         return isinstance(error, ConnectFailed) and not member.is_available
+
+    def _note_answer(self, began_at: float) -> None:
+        member, now = self._member, self._now()
+        member.latency.observe(now - began_at, now)
+        self._instances.note(member, now - began_at, now, failed=False)
 
     def _note_failure(self, began_at: float) -> None:
         member, now = self._member, self._now()

@@ -59,6 +59,9 @@ def percentiles_us(counts: Mapping[int, int], shares: Iterable[float]) -> list[f
     return found
 
 
+_NOTHING: Mapping[int, int] = {}
+
+
 class Histogram:
     """Latencies of the last one to two periods: old ones must not hide what happens now.
 
@@ -71,7 +74,7 @@ class Histogram:
 
     def __init__(self) -> None:
         self.counts: defaultdict[int, int] = defaultdict(int)
-        self._previous: Mapping[int, int] = {}
+        self._previous: Mapping[int, int] = _NOTHING
 
     def rotate(self) -> None:
         """Begins a new period and forgets the one before the last."""

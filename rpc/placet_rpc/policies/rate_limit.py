@@ -65,7 +65,8 @@ class TokenBuckets:
     def take_now(self, key: str) -> float:
         """As `take`, without a coroutine."""
         now = self._now()
-        full_at = max(self._full_at.get(key, now), now) + self._interval
+        full_at = self._full_at.get(key, now)
+        full_at = (full_at if full_at > now else now) + self._interval  # noqa: FURB136 - `max` would cost as much as the rest
         # An interval is a fraction, and their sum is off by a few of its last bits.
         missing = full_at - self._depth - now
         if missing > self._interval * 1e-6:
@@ -109,14 +110,17 @@ class RateLimit(Gate):
         key = self._key(call)
         if self._take_now is None:
             return self._ask(key)
-        self._judge(key, self._take_now(key))
+        seconds = self._take_now(key)
+        if seconds > 0:
+            raise self._refusal(key, seconds)
         return None
 
     async def _ask(self, key: str) -> None:
-        self._judge(key, await self._limiter.take(key))
-
-    def _judge(self, key: str, seconds: float) -> None:
+        seconds = await self._limiter.take(key)
         if seconds > 0:
-            self.refused += 1
-            message = f"the rate limit of {key!r} is reached: the next call may go in {seconds * 1000:.0f} ms"
-            raise LimitReached(message, limit="rate_limit")
+            raise self._refusal(key, seconds)
+
+    def _refusal(self, key: str, seconds: float) -> LimitReached:
+        self.refused += 1
+        message = f"the rate limit of {key!r} is reached: the next call may go in {seconds * 1000:.0f} ms"
+        return LimitReached(message, limit="rate_limit")
