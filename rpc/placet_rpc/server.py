@@ -7,7 +7,6 @@ async with server: ...
 Every server counts its calls and tells of itself (`governance.introspection`): `placet rpc stats tcp://127.0.0.1:20880`.
 """
 
-import asyncio
 import ssl
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -16,22 +15,18 @@ from types import TracebackType
 from typing import Self, TypeVar
 from uuid import uuid4
 
-from placet_rpc.call_headers import KnownHeaders
-from placet_rpc.codecs import Codec, find_codecs
-from placet_rpc.context import CallContext
+from placet_rpc.codecs import find_codecs
 from placet_rpc.contract import service_of
-from placet_rpc.dispatch import MAX_THREADS, MAX_WAITING_FOR_THREADS, Operation, Operations, Threads
-from placet_rpc.frames import Fault
-from placet_rpc.frames.call import CallHeader
+from placet_rpc.dispatch import MAX_THREADS, MAX_WAITING_FOR_THREADS, Operations, Threads
 from placet_rpc.governance.access import Access, AccessList
 from placet_rpc.governance.counting import ServedStatistics
 from placet_rpc.governance.introspection import Introspection, ServerIntrospection
 from placet_rpc.governance.statistics import Statistics
+from placet_rpc.method_calls import MethodCalls
 from placet_rpc.registry import Advertisement, Announcer, Registry, open_registry
 from placet_rpc.served_call import OffersServices, ServerFilter
 from placet_rpc.tcp.limits import TcpServerLimits
 from placet_rpc.tcp.server import GRACE, LINGER, Admit, Handler, TcpServer
-from placet_rpc.tcp.serving import IncomingCall
 
 _Service = TypeVar("_Service")
 
@@ -198,88 +193,3 @@ class Server:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose(linger=timedelta())
-
-
-class MethodCalls:
-    """Runs calls of methods that came over TCP in one codec; a handler of `TcpServer`."""
-
-    def __init__(self, codec: Codec, operations: Operations) -> None:
-        self._codec, self._operations = codec, operations
-        self._headers = KnownHeaders()
-        self._running: set[RunningCall] = set()
-
-    def __call__(self, call: IncomingCall) -> None:
-        """Runs a call."""
-        try:
-            header = self._headers.decode(call.frame.header)
-        except ValueError:
-            call.refuse(Fault.MALFORMED)
-            return
-        operation = self._operations.find(header.service, header.operation)
-        if operation is None:
-            answer = self._operations.missing(self._codec, header.service, header.operation)
-            call.respond(answer.status, b"", answer.body)
-            return
-        running = RunningCall(call, operation, self._running)
-        running.task = call.connection.loop.create_task(running.run(self._codec, header))
-        call.when_gone = running
-
-
-class RunningCall:
-    """One call of a method that came over TCP; called when nobody waits for it any more (`CallGone`).
-
-    Attributes:
-        task: runs it.
-    """
-
-    __slots__ = ("_all", "_call", "_has_begun", "_operation", "task")
-
-    def __init__(self, call: IncomingCall, operation: Operation, running: "set[RunningCall]") -> None:
-        self.task: asyncio.Task[None]
-        self._call, self._operation = call, operation
-        self._has_begun = False
-        self._all = running
-        running.add(self)  # the event loop alone would not keep its task
-
-    def __call__(self, *, stop: bool) -> None:
-        """Ends it; what is detached outlives its caller, but not a shutdown that has waited long enough."""
-        # A task that is cancelled before its first step does not even begin, so it could not say that it has ended.
-        if self._has_begun and (stop or not self._operation.method.options.detached):
-            self.task.cancel()
-
-    async def run(self, codec: Codec, header: CallHeader) -> None:
-        """Runs it, and answers."""
-        self._has_begun = True
-        call = self._call
-        try:
-            left_ms = call.left_ms
-            if call.gone and not self._operation.method.options.detached:
-                raise asyncio.CancelledError  # noqa: TRY301 - as if it had come in the midst of it
-            if left_ms is not None and left_ms <= 0:
-                call.refuse(Fault.EXPIRED)
-                return
-            answer = await self._operation.answer(codec, call.frame.body, _context(call, header, left_ms))
-            if not call.answered:
-                call.respond(answer.status, b"", answer.body)
-        except asyncio.CancelledError:
-            if not call.answered:
-                call.refuse(Fault.CANCELLED)
-            raise
-        finally:
-            self._all.discard(self)
-
-
-def _context(call: IncomingCall, header: CallHeader, left_ms: int | None) -> CallContext:
-    connection = call.connection
-    return CallContext(
-        deadline_at=None if left_ms is None else time.monotonic() + left_ms / 1000,
-        caller=header.caller,
-        identity=connection.identity,
-        is_local=connection.is_local,
-        traceparent=header.traceparent,
-        xid=header.xid,
-        key=header.key,
-        idempotency_key=header.idempotency_key,
-        attempt=header.attempt,
-        extra=header.extra.copy(),  # the map may be that of other calls too
-    )

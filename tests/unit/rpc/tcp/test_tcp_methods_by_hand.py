@@ -92,6 +92,19 @@ async def test_a_detached_call_given_up_before_it_began_runs_all_the_same(ledger
     await until(lambda: server.tcp_server.counters.in_flight == 0)
 
 
+async def test_a_detached_call_that_a_shutdown_ends_before_it_began_does_not_run(ledger, talk):
+    """Its caller was told that it was cancelled, so it must not have an effect after that."""
+    server, channel, reader, _ = talk
+    request(channel, 1, "settle")
+    (connection,) = server.tcp_server.connections
+    connection.data_received(channel.take())
+    connection.stop_calls()
+    (frame,) = await reply(channel, reader)
+    assert (frame.request_id, frame.status) == (1, Fault.CANCELLED)
+    await until(lambda: server.tcp_server.counters.in_flight == 0)
+    assert ledger.calls == []
+
+
 async def test_what_one_call_carries_is_not_seen_by_the_next(talk):
     """Maps that repeat are kept decoded; one with a key of its own, or with another caller, is read for itself."""
     server, channel, reader, writer = talk
