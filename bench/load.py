@@ -95,14 +95,17 @@ async def measure(transaction: Transaction, callers: int, seconds: float) -> dic
     """Run closed-loop callers for a warm-up second and the given time."""
     prefix, sequence = f"{time.time_ns():x}", iter(range(1 << 60))
     latencies: list[float] = []
+    fifths = [0] * 5  # what ended in each fifth of the time: whether it slows down as tables fill
     start = time.perf_counter() + 1
     stop = start + seconds
 
     async def caller() -> None:
         while (begun := time.perf_counter()) < stop:
             await transaction(f"{prefix}-{next(sequence):08x}")
+            now = time.perf_counter()
             if begun > start:
-                latencies.append(time.perf_counter() - begun)
+                latencies.append(now - begun)
+                fifths[min(int((now - start) / seconds * 5), 4)] += 1
 
     async with asyncio.TaskGroup() as group:
         for _ in range(callers):
@@ -116,6 +119,8 @@ async def measure(transaction: Transaction, callers: int, seconds: float) -> dic
     return {
         "callers": callers,
         "tx_per_s": round(len(latencies) / seconds, 1),
+        "first_fifth_tx_per_s": round(fifths[0] * 5 / seconds, 1),
+        "last_fifth_tx_per_s": round(fifths[4] * 5 / seconds, 1),
         "count": next(sequence),
         "p50_ms": at(0.5),
         "p99_ms": at(0.99),
