@@ -1,5 +1,6 @@
 """The ASGI application as a server sees it: the fast lane in front, FastAPI behind, one way to read a body."""
 
+import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -56,11 +57,16 @@ async def send_answer(answer: Answer, send: Send) -> None:
 
 
 class HotLane:
-    """The same lane inside uvicorn's own connection (`placet_rpc.http.fast_lane`): no ASGI task, half the CPU."""
+    """The same lane inside uvicorn's own connection (`placet_rpc.http.fast_lane`): no ASGI task, half the CPU.
+
+    Calls that arrive in one turn of the event loop are stepped at its end, one after the other: between two reads from
+    the kernel the engine's code and data would have to be brought into the processor's caches for each of them anew.
+    """
 
     def __init__(self, lane: FastLane) -> None:
         self._lane = lane
         self._blocks: dict[Fields, bytes] = {}
+        self._arrived: list[tuple[HotCall, HotRequest]] = []
 
     def routes(self, method: bytes, target: bytes) -> "HotHandler | None":
         """Return the handler of a hot call, None for any other request."""
@@ -71,7 +77,14 @@ class HotLane:
         return None if call is None else partial(self._start, call)
 
     def _start(self, call: HotCall, request: "HotRequest") -> None:
-        call.start(request.headers, request.body, partial(self._respond, request))
+        if not self._arrived:
+            asyncio.get_running_loop().call_soon(self._start_all)
+        self._arrived.append((call, request))
+
+    def _start_all(self) -> None:
+        arrived, self._arrived = self._arrived, []
+        for call, request in arrived:
+            call.start(request.headers, request.body, partial(self._respond, request))
 
     def _respond(self, request: "HotRequest", answer: Answer) -> None:
         fields = self._blocks.get(answer.fields)
