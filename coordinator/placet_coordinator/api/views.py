@@ -11,7 +11,7 @@ from placet_contract.transactions import (
     TimelineEntry,
     TransactionView,
 )
-from placet_contract.vocabulary import FINAL_STATUSES, Pattern, Status
+from placet_contract.vocabulary import FINAL_STATUSES, FORWARD_OPERATIONS, Pattern, Status
 from placet_coordinator.core.documents import decode_plan, decode_progress
 from placet_coordinator.core.transaction import UNTOUCHED, Branch, PlanDocument, Progress, ProgressDocument
 from placet_coordinator.ports.rows import AttemptRow, Row
@@ -126,22 +126,13 @@ def _timeline(
     decided_at_ms: int | None,
     pairs: Sequence[tuple[Branch, Progress]],
 ) -> list[TimelineEntry]:
-    """Tell the story, oldest first; what is still to come stands last."""
+    """Tell the story, oldest first, of the same instant cause before effect; what is still to come stands last."""
     story = [(row.created_at_ms, _entry(row.created_at_ms, *_begun(row)))]
-    for attempt in attempts:
-        told = f"{attempt.outcome} after {attempt.duration_ms} ms"
-        if attempt.detail:
-            told = f"{told}: {attempt.detail}"
-        entry = TimelineEntry(
-            at=instant(attempt.started_at_ms),
-            event=f"attempt {attempt.attempt}",
-            branch_id=attempt.branch_id,
-            op=attempt.operation,
-            detail=told,
-        )
-        story.append((attempt.started_at_ms, entry))
+    forward = [attempt for attempt in attempts if attempt.operation in FORWARD_OPERATIONS]
+    story += map(_attempted, forward)
     if decided_at_ms is not None and row.pattern is not None:
         story.append((decided_at_ms, _entry(decided_at_ms, *_decided(row))))
+    story += [_attempted(attempt) for attempt in attempts if attempt not in forward]
     if row.paused_at_ms is not None:
         story.append((row.paused_at_ms, _entry(row.paused_at_ms, "paused", "nothing is sent or timed out")))
     if row.finished_at_ms is not None:
@@ -158,8 +149,20 @@ def _timeline(
                 detail=progress.note,
             )
             story.append((at_ms, entry))
-    story.sort(key=lambda told: told[0])  # stable: of the same instant, cause stands before effect
+    story.sort(key=lambda told: told[0])  # stable
     return [entry for _, entry in story]
+
+
+def _attempted(attempt: AttemptRow) -> tuple[int, TimelineEntry]:
+    told = f"{attempt.outcome} after {attempt.duration_ms} ms"
+    entry = TimelineEntry(
+        at=instant(attempt.started_at_ms),
+        event=f"attempt {attempt.attempt}",
+        branch_id=attempt.branch_id,
+        op=attempt.operation,
+        detail=f"{told}: {attempt.detail}" if attempt.detail else told,
+    )
+    return attempt.started_at_ms, entry
 
 
 def _entry(at_ms: int, event: str, detail: str | None) -> TimelineEntry:
