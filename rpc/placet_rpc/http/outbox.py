@@ -26,5 +26,9 @@ class Outbox:
         """Writes now: for whoever is about to write past this outbox, or to close."""
         writes, self._writes = self._writes, []
         for transport, message in writes:
-            if not transport.is_closing():
-                transport.write(message)
+            try:
+                if not transport.is_closing():
+                    transport.write(message)
+            except Exception as fault:  # noqa: BLE001 - a transport's fault must not cost the others their messages
+                context = {"message": "a message could not be written", "exception": fault, "transport": transport}
+                asyncio.get_running_loop().call_exception_handler(context)
