@@ -1,8 +1,8 @@
 """What one turn of the event loop writes, written together at its end.
 
 A write wakes the process at the other end. Woken by the first of thirty answers, it takes one, sleeps again, and costs
-both sides a switch for each of the others; woken once, it takes all thirty. At 64 callers on two cores that is an eighth
-of the throughput (docs/reference/figures.md).
+both sides a switch for each of the others; woken once, it takes all thirty. At 64 callers on two cores that is an
+eighth of the throughput (docs/reference/figures.md).
 """
 
 import asyncio
