@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 import httptools
 
 from placet_rpc.errors import ConnectionLost, ProtocolViolation, ReplyTooLarge, RpcError
+from placet_rpc.http.known_heads import head_end
 from placet_rpc.transport import Completion, Reply
 
 if TYPE_CHECKING:
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 FIRST_FINAL_STATUS = 200
 SWITCHING_PROTOCOLS = 101
 NOT_MODIFIED = 304  # its content-length is that of another reply (RFC 9110 8.6)
-HEADS_MAX = 64
-"""Heads that a pool knows; all are forgotten when there is one more (a date, an echo of the call)."""
 # A chunk of one byte takes six on the wire; this bounds what chunk framing and trailers may add to a body.
 MAX_WIRE_BYTES_PER_BODY_BYTE = 6
 
@@ -182,7 +181,7 @@ class HttpConnection(asyncio.Protocol):
 
     def _known(self, data: bytes) -> Reply | None:
         """Returns the reply if it is whole and its head is one that was parsed before, strictly, byte for byte."""
-        end = data.find(b"\r\n\r\n") + 4
+        end = head_end(data)
         head = self.pool.heads.get(data[:end])
         if head is None or len(data) - end != head.body_bytes:
             return None
@@ -190,13 +189,10 @@ class HttpConnection(asyncio.Protocol):
 
     def _learn(self, data: bytes, reply: Reply) -> None:
         """Keeps the head of a reply that came whole, in one piece, framed by its content-length."""
-        end = data.find(b"\r\n\r\n") + 4
+        end = head_end(data)
         is_framed = any(name.lower() == b"content-length" for name in reply.headers)
         if is_framed and reply.status != NOT_MODIFIED and len(data) - end == len(reply.body):
-            heads = self.pool.heads
-            if len(heads) >= HEADS_MAX:
-                heads.clear()
-            heads[data[:end]] = Head(reply.status, reply.headers, len(reply.body))
+            self.pool.heads.keep(data[:end], Head(reply.status, reply.headers, len(reply.body)))
 
     # -- inside ------------------------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from weakref import WeakKeyDictionary
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from placet_rpc.http.known_heads import KnownHeads, head_end
 from placet_rpc.http.outbox import Outbox
 
 if TYPE_CHECKING:
@@ -40,9 +41,7 @@ HotRoutes = Callable[[bytes, bytes], HotHandler | None]
 LATE_BYTES_MAX = 16_384
 """A longer answer is written at once."""
 HEADS_MAX = 512
-"""Heads that are known; all are forgotten when there is one more."""
 HEAD_BYTES_MAX = 2_048
-"""A longer head is not kept."""
 
 _LINE = re.compile(rb"([A-Z]+) (/[!-~]*) HTTP/1\.1\r\n")
 _NOT_PLAIN = frozenset((b"expect", b"transfer-encoding", b"upgrade"))
@@ -147,7 +146,7 @@ class FastLaneProtocol(HttpToolsProtocol):
 
     routes: ClassVar[HotRoutes]
     max_body_bytes: ClassVar[int]
-    heads: ClassVar[dict[bytes, _Head]]
+    heads: ClassVar[KnownHeads[_Head]]
     outboxes: ClassVar["WeakKeyDictionary[asyncio.AbstractEventLoop, Outbox]"] = WeakKeyDictionary()
 
     # The server's own fields (date, server), joined when uvicorn replaces its list of them, once a second.
@@ -224,7 +223,7 @@ class FastLaneProtocol(HttpToolsProtocol):
         if line is None:
             return False
         start = line.end()
-        end = data.find(b"\r\n\r\n", start) + 4
+        end = head_end(data, start)
         head = self.heads.get(data[start:end])
         if head is None or len(data) - end != head.body_bytes:
             return False
@@ -251,11 +250,9 @@ class FastLaneProtocol(HttpToolsProtocol):
             return
         if self.limit_concurrency is not None:
             return  # each request has to be counted before it is admitted
-        end = data.find(b"\r\n\r\n", line.end()) + 4
-        if 4 <= end - line.end() <= HEAD_BYTES_MAX and len(data) - end == self._length:  # noqa: PLR2004 - two CRLFs
-            if len(self.heads) >= HEADS_MAX:
-                self.heads.clear()
-            self.heads[data[line.end() : end]] = _Head(request.headers, self._length)
+        end = head_end(data, line.end())
+        if end > line.end() and len(data) - end == self._length:
+            self.heads.keep(data[line.end() : end], _Head(request.headers, self._length))
 
     # -- what must not overtake an answer that is on its way out ------------------------------------------------
 
@@ -417,6 +414,6 @@ def fast_lane(routes: HotRoutes, *, max_body_bytes: int = 1024 * 1024) -> type[F
         routes: finds the handler of a hot request.
         max_body_bytes: requests that announce more go through ASGI, whose own limit answers them.
     """
-    return type(
-        "FastLane", (FastLaneProtocol,), {"routes": staticmethod(routes), "max_body_bytes": max_body_bytes, "heads": {}}
-    )
+    heads: KnownHeads[_Head] = KnownHeads(HEADS_MAX, HEAD_BYTES_MAX)
+    own = {"routes": staticmethod(routes), "max_body_bytes": max_body_bytes, "heads": heads}
+    return type("FastLane", (FastLaneProtocol,), own)

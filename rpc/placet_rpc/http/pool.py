@@ -12,12 +12,15 @@ from placet_rpc.errors import CallTimeout, ClientClosed, ConnectFailed, LimitRea
 from placet_rpc.http.connect import Connector
 from placet_rpc.http.connection import Head, HttpConnection
 from placet_rpc.http.counters import HttpCounters
+from placet_rpc.http.known_heads import KnownHeads
 from placet_rpc.http.limits import HttpLimits
 from placet_rpc.http.outbox import Outbox
 from placet_rpc.http.url import Origin
 from placet_rpc.transport import Completion, Reply
 
 TICK_SECONDS = 0.02
+HEADS_MAX = 16
+HEAD_BYTES_MAX = 2_048
 
 
 class _Waiting(NamedTuple):
@@ -57,7 +60,7 @@ class HttpPool:
         self.endpoint = str(origin)
         self.plain = origin.scheme == "http"
         self.limits = limits
-        self.heads: dict[bytes, Head] = {}  # of replies, as they were parsed
+        self.heads: KnownHeads[Head] = KnownHeads(HEADS_MAX, HEAD_BYTES_MAX)  # of replies
         self._connector = connector
         self._counters = counters
         self._census = census

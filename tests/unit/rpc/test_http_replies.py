@@ -3,7 +3,7 @@
 import pytest
 
 from placet_rpc import HeaderTemplate, HttpLimits
-from placet_rpc.http.connection import HEADS_MAX
+from placet_rpc.http.pool import HEADS_MAX
 from unit.rpc.conftest import reply
 
 ok = reply(b'{"result":"done"}', "200 OK", b"Placet-Outcome: t/a/confirm")
