@@ -172,13 +172,20 @@ def decided(
     transaction: Transaction, status: Status, now_ms: int, reason: Reason | None = None, text: str | None = None
 ) -> Transaction:
     """Return the transaction after its decision; what the phase before waited for or complained of is over."""
-    progress = tuple(
-        replace(each, next_at_ms=each.next_at_ms if each.calling else None, trouble=None)
-        if each.trouble is not None or (each.next_at_ms is not None and not each.calling)
-        else each
-        for each in transaction.progress
-    )
+    progress = transaction.progress
+    for each in progress:
+        if _is_burdened(each):
+            progress = tuple(_relieved(each) if _is_burdened(each) else each for each in progress)
+            break
     return replace(transaction, status=status, reason=reason, reason_text=text, decided_at_ms=now_ms, progress=progress)
+
+
+def _is_burdened(progress: Progress) -> bool:
+    return progress.trouble is not None or (progress.next_at_ms is not None and not progress.calling)
+
+
+def _relieved(progress: Progress) -> Progress:
+    return replace(progress, next_at_ms=progress.next_at_ms if progress.calling else None, trouble=None)
 
 
 def finished(transaction: Transaction, status: Status, now_ms: int) -> Transaction:

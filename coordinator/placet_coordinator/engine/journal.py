@@ -16,6 +16,7 @@ from placet_coordinator.ports.observer import Observer
 from placet_coordinator.ports.owner import Owner
 from placet_coordinator.ports.rows import AttemptRow, EntryKind
 
+_URGENT = Lane.URGENT
 _FOLLOWERS_END = {
     WriteEnd.BAD_DATA: WriteEnd.MISSED,
     WriteEnd.UNSEEN: WriteEnd.MISSED,
@@ -101,7 +102,8 @@ class Journal:
     def tell(self, write: Write, waiter: Waiter) -> None:
         """Have the waiter told of the end of a write that has none yet, and hurry it."""
         write.waiters.append(waiter)
-        self.hurry(write, Lane.URGENT)
+        if write.lane is not _URGENT:
+            self._queue.hurry(write, _URGENT)
 
     async def run(self) -> None:
         """Write batches until `stop`, and all that waits then; if it is cancelled, nobody is left waiting."""
