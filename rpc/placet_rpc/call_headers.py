@@ -5,9 +5,10 @@ Most calls of one method from one caller differ in their arguments alone: what n
 
 from placet_rpc.frames.call import CallHeader, decode_call, encode_call
 from placet_rpc.invocation import Invocation
+from placet_rpc.known_heads import KnownHeads
 
 PLAIN_MAX = 1_024
-"""Maps of calls without anything of their own that a side keeps; further ones are made, and read, each time."""
+"""Maps of calls without anything of their own that a side keeps; a client makes further ones each time."""
 PLAIN_BYTES_MAX = 256
 """The longest one that a server keeps: what clients send must not fill its memory."""
 
@@ -55,7 +56,7 @@ class KnownHeaders:
     __slots__ = ("_known",)
 
     def __init__(self) -> None:
-        self._known: dict[bytes, CallHeader] = {}
+        self._known: KnownHeads[CallHeader] = KnownHeads(PLAIN_MAX, PLAIN_BYTES_MAX)
 
     def decode(self, encoded: bytes) -> CallHeader:
         """Returns the map of a call, which may be that of others too: it is not to be changed.
@@ -66,6 +67,6 @@ class KnownHeaders:
         header = self._known.get(encoded)
         if header is None:
             header = decode_call(encoded)
-            if _is_plain(header) and len(encoded) <= PLAIN_BYTES_MAX and len(self._known) < PLAIN_MAX:
-                self._known[encoded] = header
+            if _is_plain(header):
+                self._known.keep(encoded, header)
         return header

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 import httptools
 
 from placet_rpc.errors import ConnectionLost, ProtocolViolation, ReplyTooLarge, RpcError
-from placet_rpc.http.known_heads import head_end
+from placet_rpc.known_heads import head_end
 from placet_rpc.transport import Completion, Reply
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ from weakref import WeakKeyDictionary
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from placet_rpc.http.known_heads import KnownHeads, head_end
 from placet_rpc.http.outbox import Outbox
+from placet_rpc.known_heads import KnownHeads, head_end
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application

@@ -12,10 +12,10 @@ from placet_rpc.errors import CallTimeout, ClientClosed, ConnectFailed, LimitRea
 from placet_rpc.http.connect import Connector
 from placet_rpc.http.connection import Head, HttpConnection
 from placet_rpc.http.counters import HttpCounters
-from placet_rpc.http.known_heads import KnownHeads
 from placet_rpc.http.limits import HttpLimits
 from placet_rpc.http.outbox import Outbox
 from placet_rpc.http.url import Origin
+from placet_rpc.known_heads import KnownHeads
 from placet_rpc.transport import Completion, Reply
 
 TICK_SECONDS = 0.02

@@ -9,12 +9,12 @@ hot handlers are those of `placet_rpc.http.fast_lane`.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote
 
 from placet_rpc.frames import Fault
 from placet_rpc.frames.call import CallHeader, ReplyHeader, decode_call, encode_reply
+from placet_rpc.known_heads import KnownHeads
 from placet_rpc.tcp.serving import IncomingCall
 
 if TYPE_CHECKING:
@@ -43,10 +43,15 @@ def _fields(block: bytes) -> list[tuple[bytes, bytes]]:
     return fields
 
 
-@lru_cache(maxsize=_BLOCKS_MAX)
-def _known_fields(block: bytes) -> list[tuple[bytes, bytes]]:
-    """A caller sends the same fields again and again: they are parsed once."""
-    return _fields(block)
+_known_blocks: KnownHeads[list[tuple[bytes, bytes]]] = KnownHeads(_BLOCKS_MAX, _BLOCK_BYTES_MAX)
+
+
+def _hot_fields(block: bytes) -> list[tuple[bytes, bytes]]:
+    fields = _known_blocks.get(block)
+    if fields is None:
+        fields = _fields(block)
+        _known_blocks.keep(block, fields)
+    return fields
 
 
 class TcpHotRequest:
@@ -66,8 +71,7 @@ class TcpHotRequest:
         self._maps = maps
         self.method = header.http_method
         self.target = header.target
-        fields = header.fields
-        self.headers = _known_fields(fields) if len(fields) <= _BLOCK_BYTES_MAX else _fields(fields)
+        self.headers = _hot_fields(header.fields)
         self.body = call.frame.body
 
     @property

@@ -1,7 +1,8 @@
 """Heads of messages that were parsed before: a peer sends the same fields again and again.
 
-The same bytes mean the same, so what a strict parser once made of them need not be found out again. Only heads of whole
-messages are kept that came alone, in one piece, and framed by their content-length.
+The same bytes mean the same, so what a strict parser once made of them need not be found out again. Of HTTP only heads
+of whole messages are kept that came alone, in one piece, and framed by their content-length; over TCP a frame says
+where the head ends.
 """
 
 from typing import TypeVar
