@@ -75,11 +75,17 @@ class Flusher:
         self._store, self._chance, self._observer = store, chance, observer
         self._limits, self._queue, self._settle = limits, queue, settle
         self._loop = asyncio.get_running_loop()
+        self._durable: list[Write] = []
         self._aside_places = asyncio.Semaphore(limits.aside_tasks_max)
         self._aside_tasks: set[asyncio.Task[None]] = set()
 
     async def flush(self, batch: list[Write]) -> None:
-        """Write a batch; when this returns, each of its writes is settled, or waits for its lock aside."""
+        """Write a batch.
+
+        When this returns, each of its writes is settled, or waits for its lock aside, or is durable and settled in the
+        loop's next turn: so the next batch is on its way before this one's callers are answered, and the database does
+        not wait for them.
+        """
         started = self._loop.time()
         try:
             await self._write(batch)
@@ -91,13 +97,18 @@ class Flusher:
             raise
         self._observer.flushed(len(batch), (self._loop.time() - started) * 1_000)
 
+    def settle_durable(self) -> None:
+        """Settle what is durable and was put off."""
+        durable, self._durable = self._durable, []
+        self._settle_all(durable, WriteEnd.DURABLE)
+
     async def _write(self, batch: list[Write]) -> None:
         """Write and settle a batch, whatever the store says."""
         give_up_at = self._loop.time() + self._limits.store_patience_s
         conflicts = 0
         while True:
             try:
-                hits = await self._store.write([_entry(write) for write in batch])
+                hits = await self._sent(batch)
             except WriteConflict:
                 conflicts += 1
                 if conflicts > self._limits.conflict_retries_max:
@@ -116,6 +127,12 @@ class Flusher:
                 await self._pause()
             else:
                 return self._settle_hits(batch, hits)
+
+    async def _sent(self, batch: list[Write]) -> dict[int, Row | None]:
+        try:
+            return await self._store.write([_entry(write) for write in batch])
+        finally:
+            self.settle_durable()  # of the batch before, if the loop had no turn: writes are settled in their order
 
     async def _halve(self, batch: list[Write], error: BadData) -> None:
         """Find the guilty entry: the others must not suffer for it."""
@@ -143,7 +160,7 @@ class Flusher:
         if not others:
             return
         try:
-            hits = await self._store.write([_entry(write) for write in others])
+            hits = await self._sent(others)
         except RowLocked:
             self._write_aside(others)
         except StoreError:
@@ -212,14 +229,14 @@ class Flusher:
     # --- ends
 
     def _settle_hits(self, batch: list[Write], hits: dict[int, Row | None]) -> None:
+        """Settle what missed at once, for what follows it must not be sent; and the rest in the loop's next turn."""
         for position, write in enumerate(batch):
             if position not in hits:
                 self._settle(write, WriteEnd.MISSED)
                 continue
-            decided_row = hits[position]
-            if decided_row is not None:
-                write.row = decided_row
-            self._settle(write, WriteEnd.DURABLE)
+            write.row = hits[position] or write.row
+            self._durable.append(write)
+        self._loop.call_soon(self.settle_durable)
 
     def _settle_all(self, batch: list[Write], end: WriteEnd) -> None:
         for write in batch:

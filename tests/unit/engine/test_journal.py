@@ -9,6 +9,7 @@ from msgspec import Raw
 from placet_coordinator.core.rule import RuleBroken
 from placet_coordinator.engine.errors import Overloaded, Refused, Unresolved
 from placet_coordinator.engine.flusher import JournalLimits
+from placet_coordinator.engine.held import Lane
 from placet_coordinator.engine.rows import from_row
 from placet_coordinator.ports.rows import EntryKind
 from unit.engine.node import Limits, branch, register, until
@@ -30,6 +31,50 @@ async def test_writes_are_gathered_while_the_batch_before_them_commits(node):
     node.store.let_writes_go()
     await asyncio.gather(first, *others)
     assert [gids(batch) for batch in node.store.batches] == [["t-0"], ["t-1", "t-2", "t-3", "t-4", "t-5"]]
+
+
+async def test_next_batch_is_with_the_store_before_the_last_one_is_settled(node):
+    """The database does not stand still while callers are told."""
+    settled_when_sent = []
+    write = node.store.write
+
+    async def watched(batch):
+        settled_when_sent.append([task.done() for task in begun])
+        return await write(batch)
+
+    node.store.write = watched
+    node.store.hold_writes()
+    begun = [asyncio.create_task(node.begin("t-0"))]
+    await node.store.arrived.wait()
+    begun.append(asyncio.create_task(node.begin("t-1")))
+    await until(lambda: node.driver.journal.depth == 2, "both writes are on their way")
+    node.store.let_writes_go()
+    await asyncio.gather(*begun)
+    assert settled_when_sent == [[False], [False, False]]
+
+
+async def test_a_store_that_never_waits_settles_writes_in_their_order(node):
+    """A batch's answer may come before the loop had a turn to settle the batch before: it is settled first."""
+    await node.begin("t", "a")
+    held, settled = node.driver.held["t"], []
+    settle = node.driver.journal._flusher._settle
+
+    def noted(write, end):
+        settled.append((write.version, end.value))
+        settle(write, end)
+
+    answers = iter([{0: None}, {}])
+
+    async def answered_at_once(_batch):
+        if not settled:
+            node.driver.journal.append(held, held.transaction, Lane.URGENT)
+        return next(answers)
+
+    node.driver.journal._flusher._settle = noted
+    node.store.write = answered_at_once
+    node.driver.journal.append(held, held.transaction, Lane.URGENT)
+    await until(lambda: len(settled) == 2, "both writes are settled")
+    assert settled == [(2, "durable"), (3, "missed")]
 
 
 async def test_batch_holds_at_most_256_entries(node):
