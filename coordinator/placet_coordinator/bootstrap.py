@@ -1,7 +1,7 @@
 """The only wiring module: from settings to a coordinator that drives transactions."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -96,14 +96,17 @@ async def running(settings: Settings, *, migrate: bool = False) -> AsyncIterator
 
 
 @asynccontextmanager
-async def serving_tcp(node: Node, settings: Settings) -> AsyncIterator[None]:
-    """Serve the node's calls over the RPC's TCP transport, too, if the settings allow it; drained on leaving.
+async def serving_tcp(node: Node, settings: Settings) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """Serve the node's calls over the RPC's TCP transport, too, if the settings allow it.
+
+    Yields:
+        What drains and closes it: for a server that drains HTTP at the same time. It is called on leaving, too.
 
     Raises:
         OSError: the port can't be listened on, or a certificate's file can't be read.
     """
     if not settings.serves_tcp:
-        yield
+        yield _nothing
         return
     tls = None
     if settings.tcp_certificate:
@@ -112,11 +115,19 @@ async def serving_tcp(node: Node, settings: Settings) -> AsyncIterator[None]:
     server = TcpServer({CODEC_HTTP: calls}, tls=tls, app="placet", instance_id=settings.node_name)
     await server.start(settings.host, settings.tcp_port)
     node.app.health.tcp_url = settings.tcp_url(server.port)
-    try:
-        yield
-    finally:
+
+    async def stop() -> None:
         node.app.health.tcp_url = None
         await server.aclose(linger=timedelta(), grace=settings.drain)
+
+    try:
+        yield stop
+    finally:
+        await stop()
+
+
+async def _nothing() -> None:
+    """Stop what was not started."""
 
 
 @asynccontextmanager

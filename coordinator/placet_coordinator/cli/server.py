@@ -5,7 +5,7 @@ import gc
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
 import structlog
@@ -44,9 +44,9 @@ _log = structlog.get_logger("placet.server")
 class _Server(uvicorn.Server):
     """uvicorn, which tells the node to drain before it stops accepting."""
 
-    def __init__(self, config: uvicorn.Config, node: Node) -> None:
+    def __init__(self, config: uvicorn.Config, node: Node, stop_tcp: Callable[[], Awaitable[None]]) -> None:
         super().__init__(config)
-        self._node = node
+        self._node, self._stop_tcp = node, stop_tcp
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -65,9 +65,14 @@ class _Server(uvicorn.Server):
                 loop.remove_signal_handler(number)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Drain: `/readyz` says 503, waiters are answered, then connections end as their requests do."""
+        """Drain: `/readyz` says 503, waiters are answered, then connections end as their requests do.
+
+        HTTP and TCP drain at the same time: PLACET_DRAIN is what both together may take.
+        """
         self._node.drain()
-        await super().shutdown(sockets)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._stop_tcp())
+            await super().shutdown(sockets)
 
 
 def serve(*, host: str | None, port: int | None, database_url: str | None, migrate: bool) -> int:
@@ -99,7 +104,7 @@ def serve(*, host: str | None, port: int | None, database_url: str | None, migra
 
 async def _served(settings: Settings, listener: socket.socket, *, migrate: bool) -> None:
     _say_what_is_unusual(settings)
-    async with running(settings, migrate=migrate) as node, serving_tcp(node, settings):
+    async with running(settings, migrate=migrate) as node, serving_tcp(node, settings) as stop_tcp:
         config = uvicorn.Config(
             node.app,
             http=fast_lane(HotLane(node.app.lane).routes),
@@ -116,7 +121,7 @@ async def _served(settings: Settings, listener: socket.socket, *, migrate: bool)
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
-        server = _Server(config, node)
+        server = _Server(config, node, stop_tcp)
         _log.info(
             "serving",
             url=settings.base_url,
