@@ -1,11 +1,12 @@
 """The only wiring module: from settings to a coordinator that drives transactions."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -96,7 +97,7 @@ async def running(settings: Settings, *, migrate: bool = False) -> AsyncIterator
 
 
 @asynccontextmanager
-async def serving_tcp(node: Node, settings: Settings) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+async def serving_tcp(node: Node, settings: Settings) -> AsyncIterator[Callable[[], Coroutine[Any, Any, None]]]:
     """Serve the node's calls over the RPC's TCP transport, too, if the settings allow it.
 
     Yields:

@@ -1,7 +1,9 @@
 """Calls of methods that come over TCP: each is run in a task of its own, and ends when nobody waits for it."""
 
 import asyncio
+import contextvars
 import time
+from typing import Final
 
 from placet_rpc.call_headers import KnownHeaders
 from placet_rpc.codecs import Codec
@@ -9,7 +11,12 @@ from placet_rpc.context import CallContext
 from placet_rpc.dispatch import Operation, Operations
 from placet_rpc.frames import Fault
 from placet_rpc.frames.call import CallHeader
+from placet_rpc.served_call import Answer
 from placet_rpc.tcp.serving import IncomingCall
+
+_TASK_NAME: Final = "placet_rpc call"
+"""One name for all: asyncio makes one for each task otherwise, and keeps it as long as the call."""
+_EMPTY: Final = contextvars.Context()
 
 
 class MethodCalls:
@@ -18,12 +25,12 @@ class MethodCalls:
     def __init__(self, codec: Codec, operations: Operations) -> None:
         self._codec, self._operations = codec, operations
         self._headers = KnownHeaders()
-        self._running: set[RunningCall] = set()
+        self._detached: set[asyncio.Task[Answer]] = set()
 
     def __call__(self, call: IncomingCall) -> None:
         """Runs a call."""
         try:
-            header = self._headers.decode(call.frame.header)
+            header = self._headers.decode(call.header)
         except ValueError:
             call.refuse(Fault.MALFORMED)
             return
@@ -32,53 +39,45 @@ class MethodCalls:
             answer = self._operations.missing(self._codec, header.service, header.operation)
             call.respond(answer.status, b"", answer.body)
             return
-        running = RunningCall(call, operation, self._running)
-        running.task = call.connection.loop.create_task(running.run(self._codec, header))
-        call.when_gone = running
+        left_ms = call.left_ms
+        if left_ms is not None and left_ms <= 0:
+            call.refuse(Fault.EXPIRED)
+            return
+        answering = operation.answer(self._codec, call.body, _context(call, header, left_ms))
+        call.header = call.body = b""
+        task = call.connection.loop.create_task(answering, name=_TASK_NAME)
+        if operation.method.options.detached:
+            # It outlives the connection, which keeps the others' tasks: the event loop alone would not.
+            self._detached.add(task)
+            task.add_done_callback(self._detached.discard, context=_EMPTY)
+        running = RunningCall(call, operation, task)
+        call.runner = running
+        task.add_done_callback(running, context=_EMPTY)
 
 
 class RunningCall:
-    """One call of a method that came over TCP; called when nobody waits for it any more (`CallGone`).
+    """One call of a method that came over TCP, and the task that runs it; called when that has ended."""
 
-    Attributes:
-        task: runs it.
-    """
+    __slots__ = ("_call", "_operation", "_task")
 
-    __slots__ = ("_all", "_call", "_has_begun", "_operation", "task")
+    def __init__(self, call: IncomingCall, operation: Operation, task: asyncio.Task[Answer]) -> None:
+        self._call, self._operation, self._task = call, operation, task
 
-    def __init__(self, call: IncomingCall, operation: Operation, running: "set[RunningCall]") -> None:
-        self.task: asyncio.Task[None]
-        self._call, self._operation = call, operation
-        self._has_begun = False
-        self._all = running
-        running.add(self)  # the event loop alone would not keep its task
-
-    def __call__(self, *, stop: bool) -> None:
+    def leave(self, *, stop: bool) -> None:
         """Ends it; what is detached outlives its caller, but not a shutdown that has waited long enough."""
-        # A task that is cancelled before its first step does not even begin, so it could not say that it has ended.
-        if self._has_begun and (stop or not self._operation.method.options.detached):
-            self.task.cancel()
+        if stop or not self._operation.method.options.detached:
+            self._task.cancel()
 
-    async def run(self, codec: Codec, header: CallHeader) -> None:
-        """Runs it, and answers."""
-        self._has_begun = True
+    def __call__(self, task: asyncio.Task[Answer]) -> None:
+        """Answers."""
         call = self._call
-        try:
-            left_ms = call.left_ms
-            if call.answered or (call.gone and not self._operation.method.options.detached):
-                raise asyncio.CancelledError  # noqa: TRY301 - as if it had come in the midst of it
-            if left_ms is not None and left_ms <= 0:
-                call.refuse(Fault.EXPIRED)
-                return
-            answer = await self._operation.answer(codec, call.frame.body, _context(call, header, left_ms))
-            if not call.answered:
-                call.respond(answer.status, b"", answer.body)
-        except asyncio.CancelledError:
+        if task.cancelled():
             if not call.answered:
                 call.refuse(Fault.CANCELLED)
-            raise
-        finally:
-            self._all.discard(self)
+            return
+        answer = task.result()
+        if not call.answered:
+            call.respond(answer.status, b"", answer.body)
 
 
 def _context(call: IncomingCall, header: CallHeader, left_ms: int | None) -> CallContext:

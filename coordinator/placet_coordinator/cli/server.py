@@ -5,8 +5,9 @@ import gc
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import structlog
 import uvicorn
@@ -44,7 +45,7 @@ _log = structlog.get_logger("placet.server")
 class _Server(uvicorn.Server):
     """uvicorn, which tells the node to drain before it stops accepting."""
 
-    def __init__(self, config: uvicorn.Config, node: Node, stop_tcp: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, config: uvicorn.Config, node: Node, stop_tcp: Callable[[], Coroutine[Any, Any, None]]) -> None:
         super().__init__(config)
         self._node, self._stop_tcp = node, stop_tcp
 

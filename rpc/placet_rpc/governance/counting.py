@@ -8,7 +8,7 @@ from placet_rpc.filters import Gate
 from placet_rpc.governance.statistics import Row, Statistics
 from placet_rpc.invocation import Invocation
 from placet_rpc.policies.failure import speaks_against
-from placet_rpc.served_call import Answer, ServedCall
+from placet_rpc.served_call import Answer
 
 RAISED = "raised"
 CANCELLED = "cancelled"
@@ -41,34 +41,24 @@ class ServedStatistics:
         self._statistics, self._instance = statistics, instance
         self._find, self._now = statistics.find, statistics.clock.monotonic
 
-    def begin(self, call: ServedCall) -> "Counted":
-        """Notes that a call begins."""
-        key = (call.context.caller, call.service.key, call.method.name, self._instance)
+    def begin(self, caller: str, service: str, method: str) -> tuple[Row, float]:
+        """Notes that a call begins; what it returns is given back at its end."""
+        key = (caller, service, method, self._instance)
         row = self._find(key) or self._statistics.row(*key)
         row.in_flight += 1
-        return Counted(row, self._now())
+        return row, self._now()
 
-
-class Counted:
-    """One call that has begun, to be told of its end."""
-
-    __slots__ = ("_began_at", "_row")
-
-    def __init__(self, row: Row, began_at: float) -> None:
-        self._row, self._began_at = row, began_at
-
-    def answered(self, answer: Answer) -> None:
-        """Counts it by what it was answered with."""
+    def answered(self, row: Row, began_at: float, answer: Answer) -> None:
+        """Counts a call by what it was answered with."""
         status = answer.status
         if status == outcome.OK:
-            self._row.end(self._began_at)
+            row.end(began_at)
         else:
-            error = _ERRORS.get(status, "other")
-            self._row.end_without_result(self._began_at, error, failed=status in _FAILED)
+            row.end_without_result(began_at, _ERRORS.get(status, "other"), failed=status in _FAILED)
 
-    def cancelled(self) -> None:
-        """Counts it as one that has no answer."""
-        self._row.end_without_result(self._began_at, CANCELLED, failed=False)
+    def cancelled(self, row: Row, began_at: float) -> None:
+        """Counts a call as one that has no answer."""
+        row.end_without_result(began_at, CANCELLED, failed=False)
 
 
 class CallStatistics(Gate):

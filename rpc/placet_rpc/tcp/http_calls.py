@@ -72,7 +72,7 @@ class TcpHotRequest:
         self.method = header.http_method
         self.target = header.target
         self.headers = _hot_fields(header.fields)
-        self.body = call.frame.body
+        self.body = call.body
 
     @property
     def answered(self) -> bool:
@@ -128,7 +128,7 @@ class HttpCalls:
     def __call__(self, call: IncomingCall) -> None:
         """Runs a request."""
         try:
-            header = decode_call(call.frame.header)
+            header = decode_call(call.header)
         except ValueError:
             call.refuse(Fault.MALFORMED)
             return
@@ -174,7 +174,7 @@ class AsgiCall:
             call.refuse(Fault.EXPIRED)
             return
         self._task = asyncio.current_task()
-        call.when_gone = self._leave
+        call.runner = self
         try:
             await self._app(self._scope(), self._receive, self._send)
         except Exception:  # noqa: BLE001 - as over HTTP, the fault is logged and answered with 500
@@ -183,7 +183,7 @@ class AsgiCall:
             fields = encode_reply(ReplyHeader({b"content-type": b"text/plain; charset=utf-8"}))
             call.respond(500, fields, b"Internal Server Error")
 
-    def _leave(self, *, stop: bool) -> None:
+    def leave(self, *, stop: bool) -> None:
         """As over HTTP, an application whose caller has left hears of it and goes on; only a shutdown ends it."""
         if self._gone is not None:
             self._gone.set()
@@ -196,7 +196,7 @@ class AsgiCall:
         path = raw_path.decode("latin-1")
         fields = _fields(header.fields)
         fields.append((b"host", connection.host))
-        fields.append((b"content-length", b"%d" % len(self._call.frame.body)))
+        fields.append((b"content-length", b"%d" % self._call.body_bytes))
         return {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.3"},
@@ -217,7 +217,7 @@ class AsgiCall:
     async def _receive(self) -> Message:
         if not self._body_was_read:
             self._body_was_read = True
-            return {"type": "http.request", "body": self._call.frame.body, "more_body": False}
+            return {"type": "http.request", "body": self._call.body, "more_body": False}
         if not self._call.gone and not self._call.answered:
             self._gone = asyncio.Event()
             await self._gone.wait()

@@ -18,10 +18,10 @@ _REQUEST, _RESPONSE, _ONEWAY, _CANCEL = (int(kind) for kind in (Kind.REQUEST, Ki
 _REQUESTS = frozenset((_REQUEST, _ONEWAY))
 
 
-class CallGone(Protocol):
-    """Told that nobody waits for a request's reply any more."""
+class Runner(Protocol):
+    """Runs a request, and is told when nobody waits for its reply any more."""
 
-    def __call__(self, *, stop: bool) -> None:
+    def leave(self, *, stop: bool) -> None:
         """Takes the news; `stop` says that the server is being closed and that the work must end."""
         ...
 
@@ -31,30 +31,51 @@ class IncomingCall:
 
     Attributes:
         connection: which it came by.
-        frame: the request as it came, undecoded.
+        request_id: on that connection.
+        codec: of the body, and of the reply's.
+        time: what the caller gave it, in ms; 0: without end.
+        header: the encoded map. Whoever has decoded it may let go of it, and so with the body: a request may last.
+        body: as it came.
+        body_bytes: its length.
+        is_oneway: nobody waits for a reply.
         received_at: the loop's time when it came.
         answered: a reply was given.
         gone: nobody waits any more; an answer goes nowhere.
-        when_gone: set by whoever runs it, to be told.
+        runner: set by whoever runs it, to be told.
     """
 
-    __slots__ = ("answered", "connection", "frame", "gone", "received_at", "when_gone")
+    __slots__ = (
+        "answered",
+        "body",
+        "body_bytes",
+        "codec",
+        "connection",
+        "gone",
+        "header",
+        "is_oneway",
+        "received_at",
+        "request_id",
+        "runner",
+        "time",
+    )
 
     def __init__(self, connection: "ServerConnection", frame: Frame) -> None:
         self.connection = connection
-        self.frame = frame
+        self.request_id, self.codec, self.time = frame.request_id, frame.codec, frame.time
+        self.header, self.body = frame.header, frame.body
+        self.body_bytes = len(frame.body)
+        self.is_oneway = frame.kind == _ONEWAY
         self.received_at = connection.read_at
         self.answered = False
         self.gone = False
-        self.when_gone: CallGone | None = None
+        self.runner: Runner | None = None
 
     @property
     def left_ms(self) -> int | None:
         """The caller's time left, measured from receipt; None if it gave none."""
-        time = self.frame.time
-        if not time:
+        if not self.time:
             return None
-        return time - int((self.connection.loop.time() - self.received_at) * 1000)
+        return self.time - int((self.connection.loop.time() - self.received_at) * 1000)
 
     def respond(self, status: int, header: bytes, body: bytes) -> None:
         """Answers, on the event loop's thread.
@@ -81,8 +102,8 @@ class IncomingCall:
     def leave(self, *, stop: bool) -> None:
         """Says that nobody waits any more."""
         self.gone = True
-        if self.when_gone is not None:
-            self.when_gone(stop=stop)
+        if self.runner is not None:
+            self.runner.leave(stop=stop)
 
 
 class ServerConnection(WritingProtocol):
@@ -197,18 +218,17 @@ class ServerConnection(WritingProtocol):
 
     def answer(self, call: IncomingCall, time: int, header: bytes, body: bytes) -> None:
         """Queues a reply; one that is too long becomes a fault of its own. Nobody waits for a ONEWAY's."""
-        frame = call.frame
-        if self.active.pop(frame.request_id, None) is not None:
+        if self.active.pop(call.request_id, None) is not None:
             self.server.counters.in_flight -= 1
-            self._unanswered_bytes -= len(frame.body)
+            self._unanswered_bytes -= call.body_bytes
             if self.reading_paused:
                 self._resume_reading()
         if self.transport.is_closing():
             return
-        if frame.kind != _ONEWAY:
+        if not call.is_oneway:
             if len(body) > self._max_reply_bytes or len(header) > HEADER_BYTES_MAX:
                 time, header, body = Fault.REPLY_TOO_LARGE << 16, b"", b""
-            self.queue(_RESPONSE, frame.request_id, time, frame.codec, header, body)
+            self.queue(_RESPONSE, call.request_id, time, call.codec, header, body)
         if self.last_served_id != REQUEST_ID_MAX and self._is_done:
             self.finish()
 
@@ -289,14 +309,13 @@ class ServerConnection(WritingProtocol):
             self._run(call)
 
     def _run(self, call: IncomingCall) -> None:
-        frame = call.frame
-        handler = self.server.handlers.get(frame.codec)
+        handler = self.server.handlers.get(call.codec)
         if handler is None:
             call.refuse(Fault.UNKNOWN_CODEC)
             return
-        self.active[frame.request_id] = call
+        self.active[call.request_id] = call
         self.server.counters.in_flight += 1
-        self._unanswered_bytes += len(frame.body)
+        self._unanswered_bytes += call.body_bytes
         try:
             handler(call)
         except Exception as error:  # noqa: BLE001 - a handler's fault must not cost other callers the connection

@@ -116,7 +116,7 @@ async def test_what_one_call_carries_is_not_seen_by_the_next(talk):
         call.context.extra["touched"] = "yes"
         return await answer(call)
 
-    answer, operation._proceed = operation._proceed, look
+    answer, operation._filtered = operation._proceed, look
     for number, more in enumerate(({}, {}, {"key": "k"}, {}, {"extra": {"a": "b"}}), 1):
         request(channel, number, "post", **more)
     writer.write(channel.take())
