@@ -12,6 +12,8 @@ from unit.rpc.ordering.world import LEASE, World
 
 IN_TURN = ("handing_over", "moved", "out_of_order")
 LEASE_SECONDS = LEASE.total_seconds()
+HEARD_AFTER_SECONDS = 6
+"""So late at most do the participants of the chaos hear of a change."""
 
 
 @pytest.fixture
@@ -303,6 +305,7 @@ class Chaos:
         self.background = []
         self.outcomes = Counter()
         self.is_over = False
+        self.since = dict.fromkeys(self.listed, -10.0 * LEASE_SECONDS)
         for name in sorted(self.listed):
             world.node(name)
         self.clients = [world.client(f"client-{number}", max_in_flight=1 + number) for number in range(3)]
@@ -313,14 +316,25 @@ class Chaos:
         for _ in range(25):
             await asyncio.sleep(self.chance.uniform(0.5, 12))
             unused = [name for name in self.NAMES if name not in self.world.nodes]
-            if len(self.listed) > 1 and (not unused or self.chance.random() < 0.5):
-                await self._leave(self.chance.choice(sorted(self.listed)))
+            free_to_leave = self._free_to_leave()
+            if free_to_leave and (not unused or self.chance.random() < 0.5):
+                await self._leave(self.chance.choice(free_to_leave))
             elif unused:
                 self.world.node(unused[0])
                 self.listed.add(unused[0])
+                self.since[unused[0]] = self.world.clock.monotonic()
             snapshot = self.world.announce(*self.listed, to=[])
             self.background += [asyncio.ensure_future(self._tell(view, snapshot)) for view in self.world.views]
         self.is_over = True
+
+    def _free_to_leave(self):
+        """Those after whom somebody stays who has been there, and has been heard of, for a lease.
+
+        Without one the rule holds for `strict` servers only (`Ownership`): who has just come knows nobody to ask.
+        """
+        long_ago = self.world.clock.monotonic() - LEASE_SECONDS - HEARD_AFTER_SECONDS
+        old = {name for name in self.listed if self.since[name] <= long_ago}
+        return sorted(name for name in self.listed if old - {name})
 
     async def _leave(self, name):
         self.listed.discard(name)
@@ -335,7 +349,7 @@ class Chaos:
         node.kill()
 
     async def _tell(self, view, snapshot):
-        await asyncio.sleep(self.chance.uniform(0, 6))
+        await asyncio.sleep(self.chance.uniform(0, HEARD_AFTER_SECONDS))
         if snapshot.revision > view.snapshot("").revision:
             view.hear(snapshot)
 
