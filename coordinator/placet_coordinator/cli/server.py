@@ -37,8 +37,8 @@ GC_THRESHOLDS = (20_000, 20, 50)
 """Young collections at every 20,000 allocations instead of 700: nearly everything here dies by its reference count."""
 
 SWITCH_INTERVAL_S = 0.0005
-"""A thread that waits for the interpreter gets it so soon, instead of in 5 ms: SQLite's writer needs it for microseconds
-only, several times a batch, while the loop answers the callers of the batch before."""
+"""A thread that waits for the interpreter gets it so soon, instead of in 5 ms: SQLite's writer needs it several times a
+batch, for microseconds, while the loop answers the callers of the batch before."""
 
 _INTERRUPTED = 130
 _STOPPING = (signal.SIGINT, signal.SIGTERM)
