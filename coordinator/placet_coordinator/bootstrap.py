@@ -19,6 +19,7 @@ from placet_coordinator.dispatch.endpoint import Endpoints
 from placet_coordinator.dispatch.participants import RpcParticipants
 from placet_coordinator.dispatch.policy import TargetPolicy
 from placet_coordinator.engine.admission import CommandLimits
+from placet_coordinator.engine.cancellation import cancel_until_ended
 from placet_coordinator.engine.chance import SystemChance
 from placet_coordinator.engine.commands import Commands
 from placet_coordinator.engine.driver import Driver, DriverLimits
@@ -210,8 +211,7 @@ async def _at_work(node: Node, directory: Directory, recovery: Recovery) -> Asyn
             yield
         finally:
             node.drain()
-            for loop in loops:
-                loop.cancel()
+            await cancel_until_ended(loops)
             driver.journal.stop()
             await asyncio.wait([journal], timeout=LAST_WRITES_TIMEOUT.total_seconds())
             driver.stop()

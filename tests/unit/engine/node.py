@@ -10,6 +10,7 @@ from typing import Any
 from placet_contract.transactions import BeginRequest, BranchRequest, RegisterRequest, RetryRequest
 from placet_contract.vocabulary import Pattern
 from placet_coordinator.engine.admission import CommandLimits
+from placet_coordinator.engine.cancellation import cancel_until_ended
 from placet_coordinator.engine.chance import SystemChance
 from placet_coordinator.engine.commands import Commands
 from placet_coordinator.engine.driver import Driver, DriverLimits
@@ -220,9 +221,7 @@ class Node:
     async def _cancel(self) -> None:
         tasks = list(self._tasks.values())
         self._tasks.clear()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel_until_ended(tasks)
 
     # --- short forms
 
