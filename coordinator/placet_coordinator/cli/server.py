@@ -76,8 +76,10 @@ class _Server(uvicorn.Server):
         """
         self._node.drain()
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._stop_tcp())
+            stopping_tcp = group.create_task(self._stop_tcp())
             await super().shutdown(sockets)
+            if self.force_exit:
+                stopping_tcp.cancel()  # asked twice: neither door is waited for
 
 
 def serve(*, host: str | None, port: int | None, database_url: str | None, migrate: bool) -> int:

@@ -1,6 +1,7 @@
 """A server that is asked to stop drains both of its doors at once."""
 
 import asyncio
+import signal
 import socket
 from contextlib import closing
 from types import SimpleNamespace
@@ -31,8 +32,33 @@ async def test_http_and_tcp_drain_at_the_same_time():
         async with httpx2.AsyncClient() as client:
             request = asyncio.create_task(client.get(f"http://127.0.0.1:{listener.getsockname()[1]}/"))
             await has_arrived.wait()
-            server.handle_exit(15, None)
+            server.handle_exit(signal.SIGTERM, None)
             answer = await request
         async with asyncio.timeout(30):
             await serving
     assert answer.status_code == 204
+
+
+async def test_second_interrupt_waits_for_neither_door():
+    """Who asks twice is not kept waiting by TCP either, which may drain for as long as PLACET_DRAIN."""
+    has_begun, was_cancelled = asyncio.Event(), asyncio.Event()
+
+    async def stop_tcp():
+        has_begun.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            was_cancelled.set()
+            raise
+
+    config = uvicorn.Config(lambda *_: None, lifespan="off", log_config=None)
+    server = _Server(config, SimpleNamespace(drain=lambda: None), stop_tcp)
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        while not server.started:
+            await asyncio.sleep(0)
+        server.handle_exit(signal.SIGINT, None)
+        server.handle_exit(signal.SIGINT, None)
+        async with asyncio.timeout(30):
+            await serving
+    assert has_begun.is_set() is was_cancelled.is_set()
