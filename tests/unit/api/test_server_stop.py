@@ -55,7 +55,7 @@ async def test_second_interrupt_waits_for_neither_door():
     server = _Server(config, SimpleNamespace(drain=lambda: None), stop_tcp)
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
         serving = asyncio.create_task(server.serve(sockets=[listener]))
-        while not server.started:
+        while not server.started:  # noqa: ASYNC110 - uvicorn tells it by this flag alone
             await asyncio.sleep(0)
         server.handle_exit(signal.SIGINT, None)
         server.handle_exit(signal.SIGINT, None)
