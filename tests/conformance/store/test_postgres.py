@@ -13,9 +13,10 @@ from conformance.store.rows import CREATED_AT_MS, a_row, an_attempt, decide, ins
 from placet_coordinator.ports.rows import Entry, Row
 from placet_coordinator.ports.store import BadData, Store, StoreUnavailable
 from placet_coordinator.store import pool
+from placet_coordinator.store.counters import Counters
 from placet_coordinator.store.postgres.batch import Kinds, statement
-from placet_coordinator.store.postgres.session import SETTINGS
-from placet_coordinator.store.postgres.store import READ_SESSIONS, PostgresStore
+from placet_coordinator.store.postgres.session import SETTINGS, Session, dsn_of
+from placet_coordinator.store.postgres.store import JOURNAL_LOCK_WAIT_MS, READ_SESSIONS, PostgresStore
 from schema_copies import make_schema
 
 WITHIN_S = 20
@@ -32,6 +33,19 @@ async def schema_url(postgres_url: str) -> str:
 async def node(schema_url: str, open_store: OpenStore) -> Store:
     """A store on it."""
     return await open_store(schema_url)
+
+
+async def test_a_statement_is_parsed_and_planned_once_for_a_session(postgres_url: str):
+    """Run five times, a statement has one name, and one generic plan that served each of the five."""
+    session = Session(dsn_of(postgres_url), JOURNAL_LOCK_WAIT_MS, Counters())
+    try:
+        for number in range(5):
+            assert await session.run("select $1::int + 1", [number]) == [(number + 1,)]
+        listed = "select statement, generic_plans, custom_plans from pg_prepared_statements"
+        plans = {statement: counts for statement, *counts in await session.run(listed, [])}
+    finally:
+        session.close()
+    assert plans["select $1::int + 1"] == [5, 0]
 
 
 @asynccontextmanager
