@@ -169,9 +169,7 @@ def _updated(entry: Entry) -> Values:
 
 
 def _decided_row(values: Sequence[Any]) -> Row:
-    row = Row(*values)
-    row.plan, row.progress = row.plan or "", row.progress or ""
-    return row
+    return Row(*(values if values[_PLAN] is not None else [*values[:_PLAN], "", ""]))
 
 
 def _decided(row: Row) -> Values:
