@@ -9,11 +9,13 @@ import pytest
 from msgspec.structs import replace
 
 from conformance.store.conftest import OpenStore
+from conformance.store.proxy import Proxy
 from conformance.store.rows import CREATED_AT_MS, a_row, an_attempt, decide, insert, update
 from placet_coordinator.ports.rows import Entry, Row
 from placet_coordinator.ports.store import BadData, Store, StoreUnavailable
 from placet_coordinator.store import pool
 from placet_coordinator.store.counters import Counters
+from placet_coordinator.store.postgres import session as postgres_session
 from placet_coordinator.store.postgres.batch import Kinds, statement
 from placet_coordinator.store.postgres.session import SETTINGS, Session, dsn_of
 from placet_coordinator.store.postgres.store import JOURNAL_LOCK_WAIT_MS, READ_SESSIONS, PostgresStore
@@ -46,6 +48,45 @@ async def test_a_statement_is_parsed_and_planned_once_for_a_session(postgres_url
     finally:
         session.close()
     assert plans["select $1::int + 1"] == [5, 0]
+
+
+async def test_silent_server_is_given_up_while_a_dropped_statement_is_closed(postgres_url: str, monkeypatch):
+    """The session drops its oldest statement for a third one, and the server does not answer: the limit holds."""
+    monkeypatch.setattr(postgres_session, "PREPARED_MAX", 1)
+    async with Proxy(postgres_url) as proxy:
+        session = Session(dsn_of(proxy.url), JOURNAL_LOCK_WAIT_MS, Counters())
+        try:
+            for number in (1, 2):
+                assert await session.run(f"select {number}", []) == [(number,)]
+            monkeypatch.setattr(postgres_session, "ANSWER_LIMIT_S", 0.2)
+            proxy.rewrites = lambda request: b"" if request.startswith(b"C") else request  # Close, in the protocol
+            async with asyncio.timeout(WITHIN_S):
+                with pytest.raises(StoreUnavailable) as caught:
+                    await session.run("select 3", [])
+        finally:
+            session.close()
+    assert caught.value.wrote_nothing
+
+
+async def test_column_widened_beside_us_is_served_on(schema_url: str, node: Store):
+    """Plans of sessions that are at work give the old type: each session is told once at most, and plans anew."""
+    await node.write([insert(a_row("g1", name="n"))])
+    await node.write([decide("nobody")])
+    assert await node.load("g1") is not None
+    onlooker = await asyncpg.connect(schema_url)
+    await onlooker.execute("alter table global_transaction alter column name type varchar(200)")
+    await onlooker.close()
+    refusals: list[bool] = []
+    for work in (lambda: node.load("g1"), lambda: node.write([decide("g1")])):
+        try:
+            await work()
+        except StoreUnavailable as error:
+            refusals.append(error.wrote_nothing)
+    assert refusals == [True, True]
+    assert (await node.write([decide("g1")])).keys() == {0}
+    found = await node.load("g1")
+    assert found is not None
+    assert (found.status, found.version) == ("committing", 2)
 
 
 @asynccontextmanager
