@@ -18,7 +18,10 @@ ARGS ?=
 bin := .venv/bin
 ready := .venv/.placet-setup
 
-.PHONY: help setup demo services test check lint types imports docs lock clean
+# Hot modules are compiled at set-up where a C compiler and Python's headers are; make setup PLACET_NATIVE=0 leaves it.
+export PLACET_NATIVE
+
+.PHONY: help setup native demo services test check lint types imports docs lock clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*## */\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -35,8 +38,13 @@ $(ready): requirements.lock pyproject.toml
 	@echo "setup: installing requirements.lock, each file checked against its hash"
 	@$(bin)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(bin)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	@$(bin)/python hatch_build.py --optional
 	@touch $(ready)
 	@echo "setup: done; try: make demo"
+
+native:  ## compile the hot modules again, from the sources as they are now (a minute)
+	@$(MAKE) setup PLACET_NATIVE=0
+	@$(bin)/python hatch_build.py
 
 demo: setup  ## see TCC, saga and recovery run, on SQLite, in under a minute
 	@$(bin)/placet demo
@@ -57,6 +65,7 @@ types:
 	$(bin)/mypy
 	MYPYPATH=compose $(bin)/mypy -p placet_services
 	$(bin)/mypy docs/patterns.py
+	$(bin)/mypy hatch_build.py
 
 imports:
 	$(bin)/lint-imports

@@ -89,7 +89,7 @@ class HotLane:
     def _respond(self, request: "HotRequest", answer: Answer) -> None:
         fields = self._blocks.get(answer.fields)
         if fields is None:
-            fields = b"".join(b"%b: %b\r\n" % field for field in answer.fields)
+            fields = b"".join([b"%b: %b\r\n" % field for field in answer.fields])
             if len(self._blocks) < _BLOCKS_MAX:
                 self._blocks[answer.fields] = fields
         request.respond(answer.status, answer.body, fields)

@@ -1,7 +1,9 @@
-"""The command `placet`. This module imports nothing, so that a missing extra is a sentence and no traceback."""
+"""The command `placet`. This module imports hardly anything, so that a missing extra is a sentence and no traceback."""
 
 import sys
 from importlib.util import find_spec
+
+from placet_coordinator import native
 
 _NEEDED = ("typer", "rich", "uvicorn", "httpx2", "alembic", "structlog", "prometheus_client")
 
@@ -15,6 +17,11 @@ def main() -> None:
             "run: pip install 'placet[server]'\n"
         )
         raise SystemExit(1)
+    try:
+        native.activate()
+    except native.NativeRefused as refused:
+        sys.stderr.write(f"placet: {refused}\n")
+        raise SystemExit(1) from None
     from placet_coordinator.cli.application import application  # noqa: PLC0415 - needs what was looked for above
 
     application()

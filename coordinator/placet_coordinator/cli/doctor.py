@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import httpx2
 import typer
 
+from placet_coordinator import native
 from placet_coordinator.cli.remote import DEFAULT_URL
 from placet_coordinator.config import DEFAULT_DATABASE_URL, Settings, SettingsRefused, load_settings
 from placet_coordinator.observability.metrics import build_version
@@ -51,6 +52,7 @@ def examine(*, database_url: str | None = None) -> int:
 
 def _findings(database_url: str | None) -> Iterator[Finding]:
     yield _well(f"placet {build_version()}, Python {sys.version.split()[0]}, SQLite {sqlite3.sqlite_version}")
+    yield _well(f"runs: {native.described()}")
     try:
         settings = load_settings(database_url=database_url)
     except SettingsRefused as refused:

@@ -14,6 +14,7 @@ import uvicorn
 import uvloop
 from sqlalchemy.exc import SQLAlchemyError
 
+from placet_coordinator import native
 from placet_coordinator.api.entrance import HotLane
 from placet_coordinator.bootstrap import Node, running, serving_tcp
 from placet_coordinator.config import (
@@ -137,6 +138,7 @@ async def _served(settings: Settings, listener: socket.socket, *, migrate: bool)
             database=settings.shown_database_url,
             node=settings.node_name,
             version=build_version(),
+            runs=native.described(),
         )
         await server.serve(sockets=[listener])
         _log.info("stopped serving; making the last writes durable")

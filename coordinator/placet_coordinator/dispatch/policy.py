@@ -93,7 +93,7 @@ class TargetPolicy:
         names: list[_Name] = []
         ranges: list[_Range] = []
         loopback = False
-        for entry in (part.strip().lower() for part in text.split(",")):
+        for entry in [part.strip().lower() for part in text.split(",")]:
             if entry == "loopback":
                 loopback = True
             elif entry:

@@ -5,6 +5,7 @@ is; how often is bounded.
 """
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TypeVar
 
 from placet_contract.transactions import BeginRequest, RegisterRequest, TransactionReply
@@ -128,7 +129,7 @@ class Commands:
                 )
                 self._check_targets(branches[pattern])
             fresh = {branch.branch_id for branch in branches[pattern]}
-            total = len(fresh.union(branch.branch_id for branch in transaction.branches))
+            total = len(fresh.union([branch.branch_id for branch in transaction.branches]))
             if total > self._limits.branches_max:
                 raise RuleBroken("branches", "a transaction has at most this many branches", self._limits.branches_max)
             return RegisterAsked(branches[pattern])
@@ -149,12 +150,11 @@ class Commands:
         event = AbortAsked(Reason.INITIATOR, reason_text)
 
         async def attempt() -> TransactionReply:
-            try:
+            with suppress(UnknownGid):
                 return await self._decide(gid, Status.ABORTING, event, reason_text, wait_ms)
-            except UnknownGid:
-                write = self._driver.begin(recorded_abort(gid, reason_text, self._clock.now_ms()))
-                await self._durable(write)
-                return self.report(write)
+            write = self._driver.begin(recorded_abort(gid, reason_text, self._clock.now_ms()))
+            await self._durable(write)
+            return self.report(write)
 
         return await self._fitting(gid, attempt, is_certain=is_certain)
 

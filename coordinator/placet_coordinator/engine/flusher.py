@@ -6,6 +6,7 @@ back, and whatever carries our stamp is durable.
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -107,30 +108,37 @@ class Flusher:
         give_up_at = self._loop.time() + self._limits.store_patience_s
         conflicts = 0
         while True:
-            try:
-                hits = await self._sent(batch)
-            except WriteConflict:
-                conflicts += 1
-                if conflicts > self._limits.conflict_retries_max:
-                    return self._settle_all(batch, WriteEnd.REFUSED)
-                await asyncio.sleep(self._chance.uniform() * 0.005 * conflicts)
-            except RowLocked:
-                return await self._write_around_locks(batch)
-            except BadData as error:
-                return await self._halve(batch, error)
-            except StoreUnavailable as error:
-                self._observer.trouble("store", str(error))
-                if not error.wrote_nothing:
-                    return await self._read_back(batch)
-                if self._loop.time() >= give_up_at:
-                    return self._settle_all(batch, WriteEnd.REFUSED)
-                await self._pause()
-            else:
-                return self._settle_hits(batch, hits)
+            match await self._sent(batch):
+                case WriteConflict():
+                    conflicts += 1
+                    if conflicts > self._limits.conflict_retries_max:
+                        return self._settle_all(batch, WriteEnd.REFUSED)
+                    await asyncio.sleep(self._chance.uniform() * 0.005 * conflicts)
+                case RowLocked():
+                    return await self._write_around_locks(batch)
+                case BadData() as error:
+                    return await self._halve(batch, error)
+                case StoreUnavailable() as error:
+                    self._observer.trouble("store", str(error))
+                    if not error.wrote_nothing:
+                        return await self._read_back(batch)
+                    if self._loop.time() >= give_up_at:
+                        return self._settle_all(batch, WriteEnd.REFUSED)
+                    await self._pause()
+                case StoreError() as error:
+                    raise error
+                case hits:
+                    return self._settle_hits(batch, hits)
 
-    async def _sent(self, batch: list[Write]) -> dict[int, Row | None]:
+    async def _sent(self, batch: list[Write]) -> dict[int, Row | None] | StoreError:
+        """Send a batch; return what hit, or the store's error: what is done about it waits, so not in its handler.
+
+        A compiled coroutine that waits in a handler leaves its exception behind for all others to see (decision 0017).
+        """
         try:
             return await self._store.write([_entry(write) for write in batch])
+        except StoreError as error:
+            return error
         finally:
             self.settle_durable()  # of the batch before, if the loop had no turn: writes are settled in their order
 
@@ -159,14 +167,13 @@ class Flusher:
         others = [each for each in batch if not self._queue.is_parked(each.held.gid)]
         if not others:
             return
-        try:
-            hits = await self._sent(others)
-        except RowLocked:
-            self._write_aside(others)
-        except StoreError:
-            await self._write(others)
-        else:
-            self._settle_hits(others, hits)
+        match await self._sent(others):
+            case RowLocked():
+                self._write_aside(others)
+            case StoreError():
+                await self._write(others)
+            case hits:
+                self._settle_hits(others, hits)
 
     def _write_aside(self, writes: Iterable[Write]) -> None:
         for write in writes:
@@ -189,22 +196,29 @@ class Flusher:
     async def _waited_for_lock(self, write: Write) -> WriteEnd:
         give_up_at = self._loop.time() + self._limits.aside_patience_s
         while self._loop.time() < give_up_at:
-            try:
-                async with self._aside_places:
-                    hits = await self._store.write_aside(_entry(write))
-            except (RowLocked, WriteConflict):
-                await asyncio.sleep(self._chance.uniform() * 0.005)
-            except BadData as error:
-                self._observer.trouble("bad data", f"{write.held.gid}: {error}")
-                return WriteEnd.BAD_DATA
-            except StoreUnavailable as error:
-                if not error.wrote_nothing:
-                    return _end_by(write, await self._rows_of([write]))
-                await self._pause()
-            else:
-                write.row = hits.get(0) or write.row
-                return WriteEnd.DURABLE if 0 in hits else WriteEnd.MISSED
+            match await self._sent_aside(write):
+                case RowLocked() | WriteConflict():
+                    await asyncio.sleep(self._chance.uniform() * 0.005)
+                case BadData() as error:
+                    self._observer.trouble("bad data", f"{write.held.gid}: {error}")
+                    return WriteEnd.BAD_DATA
+                case StoreUnavailable() as error:
+                    if not error.wrote_nothing:
+                        return _end_by(write, await self._rows_of([write]))
+                    await self._pause()
+                case StoreError() as error:
+                    raise error
+                case hits:
+                    write.row = hits.get(0) or write.row
+                    return WriteEnd.DURABLE if 0 in hits else WriteEnd.MISSED
         return WriteEnd.REFUSED
+
+    async def _sent_aside(self, write: Write) -> dict[int, Row | None] | StoreError:
+        async with self._aside_places:
+            try:
+                return await self._store.write_aside(_entry(write))
+            except StoreError as error:
+                return error
 
     # --- lost acknowledgements
 
@@ -217,10 +231,9 @@ class Flusher:
         """Return the rows as they are now, by gid; None if the store did not tell in time."""
         give_up_at = self._loop.time() + self._limits.resolve_patience_s
         while self._loop.time() < give_up_at:
-            try:
+            with suppress(StoreError):
                 return {row.gid: row for row in await self._store.load_many([write.held.gid for write in writes])}
-            except StoreError:
-                await self._pause()
+            await self._pause()
         return None
 
     async def _pause(self) -> None:

@@ -12,6 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
+from placet_coordinator import native
 from placet_coordinator.core.transaction import Transaction
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -146,8 +147,10 @@ class Metrics(Collector):
         yield from self._transactions()
         yield from self._branch_calls()
         yield from self._of_store()
-        info = GaugeMetricFamily("placet_build_info", "Constant 1, labelled with the version.", labels=["version"])
-        info.add_metric([build_version()], 1)
+        info = GaugeMetricFamily(
+            "placet_build_info", "Constant 1, labelled with what runs.", labels=["version", "runs"]
+        )
+        info.add_metric([build_version(), "plain" if native.running() is None else "compiled"], 1)
         yield info
         troubles = CounterMetricFamily(
             "placet_troubles", "Troubles that were logged: a lease lost, the store away.", labels=["what"]
