@@ -56,9 +56,10 @@ def main() -> None:
     floor = [sys.executable, options.floor]
     with database(options.store) as store, stage(store) as pid:
         participants = subprocess.Popen([*floor, "participants"])
+        time.sleep(1)  # it says nothing when it is ready, and the floor's coordinator connects to it at once
         coordinator = subprocess.Popen([*floor, "coordinator", "--store", store.floor_url])
         try:
-            time.sleep(2)  # it says nothing when it is ready
+            time.sleep(2)  # as above
             for callers in options.callers.split(","):
                 load = ["--callers", callers, "--seconds", str(options.seconds)]
                 sides = {
