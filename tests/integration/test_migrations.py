@@ -14,7 +14,8 @@ from msgspec.structs import asdict
 from conformance.store.rows import a_final_row, a_row, an_attempt
 from integration.schemas import described
 from placet_coordinator.ports.store import SchemaMissing, SchemaOutdated, SchemaTooNew
-from placet_coordinator.store import schema, store_for
+from placet_coordinator.store import schema
+from placet_coordinator.store.factory import store_for
 from placet_coordinator.store.tables import metadata
 from placet_migrations import VERSION_TABLE, UpgradeBusy, current, head, history, revisions, sql, upgrade
 from placet_migrations.address import synchronous_engine

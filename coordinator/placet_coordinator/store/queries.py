@@ -9,23 +9,8 @@ from placet_coordinator.ports.rows import AttemptRow, InstanceRow, ListFilter, N
 from placet_coordinator.store.tables import attempt, global_transaction, node, service_instance
 
 OPEN = global_transaction.c.next_due_at_ms.is_not(None)
-UPDATED = (
-    "status", "reason", "reason_text", "attention", "heuristic", "paused_at_ms", "version", "owner", "written_by",
-    "format", "next_due_at_ms", "finished_at_ms", "progress",
-)  # fmt: skip
-"""What an update sets: a transaction keeps what it was begun with, and `plan` changes with a registration alone.
-
-SQLite rewrites the index entries of each column that is set, changed or not.
-"""
 _ROW = tuple(global_transaction.c[name] for name in Row.__struct_fields__)
 _ATTEMPT = tuple(attempt.c[name] for name in AttemptRow.__struct_fields__)
-
-
-def to_row(values: Sequence[Any]) -> Row:
-    """Return a row from its columns, in the order of the port's fields."""
-    row = Row(*values)
-    row.heuristic, row.driven = bool(row.heuristic), bool(row.driven)
-    return row
 
 
 def by_gids(gids: Sequence[str]) -> sa.Select[Any]:

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from placet_coordinator.ports.rows import AttemptRow, InstanceRow, ListFilter, NodeRow, Row
 from placet_coordinator.store import queries
+from placet_coordinator.store.columns import to_row
 
 
 class Reads(ABC):
@@ -28,7 +29,7 @@ class Reads(ABC):
 
     async def load_many(self, gids: Sequence[str]) -> list[Row]:
         """Return the rows that exist among these, in any order."""
-        return [queries.to_row(values) for values in await self._select(queries.by_gids(gids))]
+        return [to_row(values) for values in await self._select(queries.by_gids(gids))]
 
     async def attempts(self, gid: str, limit: int) -> list[AttemptRow]:
         """Return the last attempts of a transaction, oldest first."""
@@ -44,11 +45,11 @@ class Reads(ABC):
 
     async def page(self, wanted: ListFilter, limit: int) -> list[Row]:
         """Return one page of the list, newest first."""
-        return [queries.to_row(values) for values in await self._select(queries.page(wanted, limit))]
+        return [to_row(values) for values in await self._select(queries.page(wanted, limit))]
 
     async def due(self, owner: str, before_ms: int, limit: int) -> list[Row]:
         """Return the owner's open rows that are due, the most overdue first."""
-        return [queries.to_row(values) for values in await self._select(queries.due(owner, before_ms, limit))]
+        return [to_row(values) for values in await self._select(queries.due(owner, before_ms, limit))]
 
     async def count_open(self) -> list[tuple[str | None, str, int, int]]:
         """Count the open rows."""

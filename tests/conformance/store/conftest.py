@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from placet_coordinator.ports.store import Store
-from placet_coordinator.store import store_for
+from placet_coordinator.store.factory import store_for
 from placet_coordinator.store.mysql.store import MysqlStore
 from schema_copies import make_schema
 

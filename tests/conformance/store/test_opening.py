@@ -7,7 +7,7 @@ import pytest
 
 from conformance.store.sessions import session
 from placet_coordinator.ports.store import SchemaMissing, SchemaOutdated, SchemaTooNew, StoreUnavailable
-from placet_coordinator.store import store_for
+from placet_coordinator.store.factory import store_for
 from placet_migrations import VERSION_TABLE, redacted
 
 SECRET = "tr0ub4dor"
@@ -118,7 +118,7 @@ def test_driver_is_needed_only_by_its_own_database(url: str, driver: str, extra:
 import sys
 for missing in ("asyncpg", "asyncmy", "psycopg", "pymysql"):
     sys.modules[missing] = None
-from placet_coordinator.store import DriverMissing, store_for
+from placet_coordinator.store.factory import DriverMissing, store_for
 store_for("sqlite:///./never-opened.db")
 try:
     store_for({url!r})

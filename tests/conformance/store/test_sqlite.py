@@ -13,7 +13,7 @@ import pytest
 from conformance.store.conftest import OpenStore
 from conformance.store.rows import a_row, an_attempt, decide, insert, update
 from placet_coordinator.ports.store import SchemaProblem, StoreInUse, StoreUnavailable, WriteConflict
-from placet_coordinator.store import store_for
+from placet_coordinator.store.factory import store_for
 from placet_coordinator.store.sqlite import batch as batches
 from placet_coordinator.store.sqlite import connections
 from placet_coordinator.store.sqlite.store import SqliteStore
@@ -51,7 +51,7 @@ async def test_other_process_is_refused_until_this_one_is_gone(sqlite_url: str, 
     upgrade(sqlite_url)
     program = f"""
 import asyncio, sys
-from placet_coordinator.store import store_for
+from placet_coordinator.store.factory import store_for
 async def main():
     store = store_for({sqlite_url!r})
     await store.open()
@@ -108,7 +108,7 @@ DISK_THAT_REFUSES = """
 import asyncio, os, resource, sys
 from conformance.store.rows import a_row, an_attempt, decide, insert, update
 from placet_coordinator.ports.store import StoreUnavailable
-from placet_coordinator.store import store_for
+from placet_coordinator.store.factory import store_for
 
 def limit(bytes_max):
     resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_max, resource.RLIM_INFINITY))

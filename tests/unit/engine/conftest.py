@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from placet_coordinator.ports.store import Store
-from placet_coordinator.store import store_for
+from placet_coordinator.store.factory import store_for
 from placet_migrations import upgrade
 from unit.engine.node import Node
 

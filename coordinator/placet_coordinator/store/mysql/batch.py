@@ -18,7 +18,7 @@ from msgspec.structs import astuple
 from placet_coordinator.core.transaction import FORMAT
 from placet_coordinator.ports.rows import AttemptRow, Entry, EntryKind, Row
 from placet_coordinator.ports.store import StoreUnavailable
-from placet_coordinator.store import queries
+from placet_coordinator.store.columns import UPDATED, to_row
 from placet_coordinator.store.mysql.literals import identifier, integer, literal, text, texts
 from placet_coordinator.store.mysql.packet import Packet
 from placet_coordinator.store.mysql.session import Rows
@@ -42,8 +42,8 @@ def compose(batch: Sequence[Entry]) -> Packet:
     decides = [entry.row for entry in ordered if entry.kind is EntryKind.DECIDE]
     attempts = [(attempt, entry.row.written_by) for entry in ordered for attempt in entry.attempts]
     statements = [_insert(inserts)] if inserts else []
-    statements += _updates([entry for entry in updates if not entry.plan_changed], queries.UPDATED)
-    statements += _updates([entry for entry in updates if entry.plan_changed], (*queries.UPDATED, "plan"))
+    statements += _updates([entry for entry in updates if not entry.plan_changed], UPDATED)
+    statements += _updates([entry for entry in updates if entry.plan_changed], (*UPDATED, "plan"))
     if decides:
         statements.append(_decide(decides))
     if attempts:
@@ -78,7 +78,7 @@ def hits(batch: Sequence[Entry], packet: Packet, results: Sequence[Rows]) -> dic
         if entry.kind is EntryKind.DECIDE:
             if gid not in decided:
                 raise StoreUnavailable(f"{gid}: written again before it was read", wrote_nothing=False)
-            found[position] = queries.to_row(decided[gid])
+            found[position] = to_row(decided[gid])
     return found
 
 

@@ -12,6 +12,7 @@ from sqlalchemy.dialects.mysql.asyncmy import dialect
 from placet_coordinator.core.transaction import FORMAT
 from placet_coordinator.ports.rows import Entry, InstanceRow, ListFilter, Row
 from placet_coordinator.store import queries
+from placet_coordinator.store.columns import to_row
 from placet_coordinator.store.counters import Counters
 from placet_coordinator.store.mysql.address import Address
 from placet_coordinator.store.mysql.batch import BY_GID, NAMES, compose, hits
@@ -108,7 +109,7 @@ class MysqlStore(Reads):
         if not gids:
             return []
         rows = await self._read(f"select {NAMES} from {BY_GID} where gid in ({texts(gids)})")
-        return [queries.to_row(values) for values in rows]
+        return [to_row(values) for values in rows]
 
     async def claim_lapsed(self, owner: str, now_ms: int, overdue_before_ms: int, limit: int) -> list[Row]:
         """Claim what lapsed; see the port.
@@ -131,7 +132,7 @@ class MysqlStore(Reads):
         )
         claimed = f"select {NAMES} from {BY_GID} where gid in ({texts(candidates)}) and written_by = {stamp}"
         results = await self._change([claim], [claimed])
-        return [queries.to_row(values) for values in results[-1]]
+        return [to_row(values) for values in results[-1]]
 
     async def page(self, wanted: ListFilter, limit: int) -> list[Row]:
         """Return one page of the list; the length is compared, too, for `=` here takes no notice of trailing spaces."""
@@ -140,12 +141,12 @@ class MysqlStore(Reads):
             value = getattr(wanted, name)
             if value is not None:
                 query = query.where(sa.func.length(global_transaction.c[name]) == len(value.encode()))
-        return [queries.to_row(values) for values in await self._select(query)]
+        return [to_row(values) for values in await self._select(query)]
 
     async def due(self, owner: str, before_ms: int, limit: int) -> list[Row]:
         """Return what is due, on a session that clients' lists can't keep busy."""
         rows = await self._read(_compiled(queries.due(owner, before_ms, limit)), self._own)
-        return [queries.to_row(values) for values in rows]
+        return [to_row(values) for values in rows]
 
     async def purge(self, finished_before_ms: int, limit: int) -> int:
         """Delete old final rows with their attempts; locked ones are passed over, and left for the next time."""

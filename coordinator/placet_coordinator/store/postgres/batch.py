@@ -18,7 +18,7 @@ from msgspec.structs import astuple
 
 from placet_coordinator.core.transaction import FORMAT
 from placet_coordinator.ports.rows import AttemptRow, Entry, EntryKind, Row
-from placet_coordinator.store import queries
+from placet_coordinator.store.columns import UPDATED
 
 COLUMNS: Final = Row.__struct_fields__
 DOCUMENTS: Final = ("plan", "progress")
@@ -129,7 +129,7 @@ def _insert(number: int) -> str:
 
 
 def _update(number: int, expected: int, *, plans: bool) -> str:
-    settings = [f"{name} = new.{name}" for name in queries.UPDATED]
+    settings = [f"{name} = new.{name}" for name in UPDATED]
     if plans:
         # Of rows whose plan stays, the old value is kept as it is, out of line or not.
         settings.append("plan = coalesce(new.plan, old.plan)")

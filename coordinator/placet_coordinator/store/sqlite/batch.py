@@ -16,7 +16,7 @@ from msgspec.structs import astuple
 
 from placet_coordinator.core.transaction import FORMAT
 from placet_coordinator.ports.rows import AttemptRow, Entry, EntryKind, Row
-from placet_coordinator.store import queries
+from placet_coordinator.store.columns import UPDATED, to_row
 
 COLUMNS: Final = Row.__struct_fields__
 NAMES: Final = ", ".join(COLUMNS)
@@ -118,12 +118,12 @@ def _decide(connection: sqlite3.Connection, row: Row) -> Row | None:
         _DECIDE,
         (row.status, row.reason, row.reason_text, row.owner, row.written_by, row.next_due_at_ms, row.gid),
     ).fetchone()
-    return None if found is None else queries.to_row(found)
+    return None if found is None else to_row(found)
 
 
 def _updated(entry: Entry) -> Values:
     row = entry.row
-    return (row.gid, entry.expected_version, *[getattr(row, name) for name in queries.UPDATED])
+    return (row.gid, entry.expected_version, *[getattr(row, name) for name in UPDATED])
 
 
 @lru_cache(maxsize=ROWS_MAX)
@@ -133,12 +133,12 @@ def _insert(rows: int) -> str:
 
 @lru_cache(maxsize=ROWS_MAX)
 def _update(rows: int) -> str:
-    return _updating(queries.UPDATED, rows)
+    return _updating(UPDATED, rows)
 
 
 @lru_cache(maxsize=ROWS_MAX)
 def _update_with_plan(rows: int) -> str:
-    return _updating((*queries.UPDATED, "plan"), rows)
+    return _updating((*UPDATED, "plan"), rows)
 
 
 def _updating(names: tuple[str, ...], rows: int) -> str:

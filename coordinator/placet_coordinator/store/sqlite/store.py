@@ -14,6 +14,7 @@ from sqlalchemy.dialects import sqlite as dialects
 from placet_coordinator.core.transaction import FORMAT
 from placet_coordinator.ports.rows import Entry, InstanceRow, Row
 from placet_coordinator.store import queries
+from placet_coordinator.store.columns import to_row
 from placet_coordinator.store.counters import Counters
 from placet_coordinator.store.reads import Reads
 from placet_coordinator.store.schema import READ_REVISION, check_revision
@@ -92,7 +93,7 @@ class SqliteStore(Reads):
         """Return the rows that exist among these: without the query's compilation, which costs more than the query."""
         given = (msgspec.json.encode(list(gids)).decode(),)
         rows = await self._read(lambda connection: connection.execute(_BY_GIDS, given).fetchall())
-        return [queries.to_row(values) for values in rows]
+        return [to_row(values) for values in rows]
 
     async def claim_lapsed(self, owner: str, now_ms: int, overdue_before_ms: int, limit: int) -> list[Row]:
         """Claim what lapsed; see the port. There is one writer, so nobody's locks have to be passed over."""
@@ -106,7 +107,7 @@ class SqliteStore(Reads):
         )
         values = {**parameters, "claimer": owner, "stamp": f"{owner}:c{self._claims}"}
         rows = await self._write(lambda connection: connection.execute(statement, values).fetchall())
-        return [queries.to_row(each) for each in rows]
+        return [to_row(each) for each in rows]
 
     async def purge(self, finished_before_ms: int, limit: int) -> int:
         """Delete old final rows with their attempts; see the port."""
