@@ -222,7 +222,7 @@ async def _at_work(node: Node, directory: Directory, recovery: Recovery) -> Asyn
 
 
 async def _opened(url: str, *, migrate: bool) -> Store:
-    store = store_for(url)
+    store = store_for(url, is_serving=True)
     try:
         await store.open()
         return store
@@ -236,6 +236,6 @@ async def _opened(url: str, *, migrate: bool) -> Store:
         _log.info("bringing the schema up to date", database=redacted(url), found=str(outdated))
     # Alembic is synchronous. Several nodes may do this at once: the upgrade takes a lock of its own.
     await asyncio.to_thread(upgrade, url)
-    store = store_for(url)
+    store = store_for(url, is_serving=True)
     await store.open()
     return store

@@ -1,6 +1,6 @@
 """From a database URL to the store that serves it; a driver is imported only when its database is chosen."""
 
-from collections.abc import Callable
+import sys
 from importlib import import_module
 from typing import Final, cast
 
@@ -23,11 +23,12 @@ class DriverMissing(Exception):
     """The chosen database's driver is not installed; the message names the command that installs it."""
 
 
-def store_for(url: str) -> Store:
+def store_for(url: str, *, is_serving: bool = False) -> Store:
     """Return the store for a URL; it connects when it is opened.
 
     Args:
         url: postgresql://…, mysql://…, mariadb://… or sqlite:///….
+        is_serving: it is a server's, which writes much: SQLite gets a process of its own for that.
 
     Raises:
         ValueError: the URL is not one of these, or has an option that we don't know; no password is in the message.
@@ -51,4 +52,6 @@ def store_for(url: str) -> Store:
         raise DriverMissing(
             f"{backend}:// needs the driver {driver}, which is not installed; run: pip install 'placet[server,{extra}]'"
         ) from error
-    return cast("Callable[[str], Store]", adapter)(url)
+    if backend == "sqlite" and is_serving and sys.executable:  # an embedded interpreter may have no command
+        return cast("Store", adapter(url, own_process=True))
+    return cast("Store", adapter(url))

@@ -13,12 +13,18 @@ OpenStore = Callable[[str], Awaitable[Store]]
 
 
 @pytest.fixture
-async def open_store() -> AsyncIterator[OpenStore]:
+def served() -> set[str]:
+    """The databases whose stores are opened as a server opens them."""
+    return set()
+
+
+@pytest.fixture
+async def open_store(served: set[str]) -> AsyncIterator[OpenStore]:
     """Opens stores, which are closed after the test."""
     stores: list[Store] = []
 
     async def opened(url: str) -> Store:
-        store = store_for(url)
+        store = store_for(url, is_serving=url in served)
         stores.append(store)
         await store.open()
         return store
@@ -28,11 +34,15 @@ async def open_store() -> AsyncIterator[OpenStore]:
         await store.close()
 
 
-@pytest.fixture
-def url(database_url: str) -> str:
-    """A database with the schema, of each kind in turn."""
-    make_schema(database_url)
-    return database_url
+@pytest.fixture(params=["sqlite", "sqlite with a process", "postgres", "mariadb"])
+def url(request: pytest.FixtureRequest, served: set[str]) -> str:
+    """A database with the schema, of each kind in turn; SQLite with and without a process of its own that writes."""
+    kind, _, process = request.param.partition(" ")
+    found: str = request.getfixturevalue(f"{kind}_url")
+    make_schema(found)
+    if process:
+        served.add(found)
+    return found
 
 
 @pytest.fixture(params=["postgres", "mariadb"])

@@ -15,7 +15,7 @@ from conformance.store.rows import a_row, an_attempt, decide, insert, update
 from placet_coordinator.ports.store import SchemaProblem, StoreInUse, StoreUnavailable, WriteConflict
 from placet_coordinator.store.factory import store_for
 from placet_coordinator.store.sqlite import batch as batches
-from placet_coordinator.store.sqlite import connections
+from placet_coordinator.store.sqlite import connection, connections
 from placet_coordinator.store.sqlite.store import SqliteStore
 from placet_migrations import upgrade
 
@@ -88,8 +88,7 @@ async def test_full_disk_wrote_surely_nothing(opened: SqliteStore):
     await opened.write([insert(a_row("old"))])
 
     def bound(pages: int | None) -> None:
-        connection = opened._connections._writer
-        assert connection is not None
+        connection = opened._connections._open_writer().connection
         used = connection.execute("pragma page_count").fetchone()[0]
         connection.execute(f"pragma max_page_count = {used if pages is None else pages}")
 
@@ -165,7 +164,7 @@ async def test_file_system_without_a_write_ahead_log_is_refused(
     with sqlite3.connect(tmp_path / "copied.db", isolation_level=None) as plain:
         plain.execute("pragma journal_mode = delete")
     plain.close()
-    monkeypatch.setattr(connections.sqlite3, "connect", functools.partial(sqlite3.connect, uri=True))
+    monkeypatch.setattr(connection.sqlite3, "connect", functools.partial(sqlite3.connect, uri=True))
     found = connections.Connections(f"file:{tmp_path / 'copied.db'}?vfs=unix-none")
     with pytest.raises(SchemaProblem, match=r"write-ahead log.*local disk"):
         await found.open()

@@ -1,1 +1,1 @@
-"""The store on SQLite: one file, one process, one thread that writes."""
+"""The store on SQLite: one file, one coordinator, one writer at a time."""

@@ -37,16 +37,15 @@ _ATTEMPT: Final = (
     f"values ({', '.join('?' * len(AttemptRow.__struct_fields__))})"
 )
 
+Written = tuple[dict[int, Row | None], int]
+"""What the store port's `write` returns, and how many statements it took."""
+
 Values = tuple[Any, ...]
 Statement = Callable[[int], str]
 
 
-def write(connection: sqlite3.Connection, batch: Sequence[Entry]) -> tuple[dict[int, Row | None], int]:
-    """Write a batch's rows within the open transaction.
-
-    Returns:
-        What the store port's `write` returns, and how many statements it took.
-    """
+def write(connection: sqlite3.Connection, batch: Sequence[Entry]) -> Written:
+    """Write a batch's rows within the open transaction."""
     hits: dict[int, Row | None] = {}
     statements = 0
     inserts: list[tuple[int, Values]] = []

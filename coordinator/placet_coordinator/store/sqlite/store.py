@@ -19,7 +19,8 @@ from placet_coordinator.store.counters import Counters
 from placet_coordinator.store.reads import Reads
 from placet_coordinator.store.schema import READ_REVISION, check_revision
 from placet_coordinator.store.sqlite import batch as batches
-from placet_coordinator.store.sqlite.connections import BUSY_JOURNAL_MS, BUSY_MS, Connections
+from placet_coordinator.store.sqlite.connection import BUSY_JOURNAL_MS, BUSY_MS
+from placet_coordinator.store.sqlite.connections import Connections
 from placet_coordinator.store.sqlite.file import FileLock, database_path
 
 _DIALECT: Final = dialects.dialect(paramstyle="named")
@@ -33,13 +34,14 @@ class SqliteStore(Reads):
 
     Args:
         url: `sqlite:///relative.db` or `sqlite:////absolute.db`.
+        own_process: journal batches are written by a process of their own, which a server gains from (decision 0018).
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, own_process: bool = False) -> None:
         self._url = url
         path = database_path(url)
         self._lock = FileLock(path)
-        self._connections = Connections(path)
+        self._connections = Connections(path, own_process=own_process)
         self._counters = Counters()
         self._claims = 0
 
@@ -49,6 +51,7 @@ class SqliteStore(Reads):
         try:
             await self._connections.open()
             check_revision(await self._read(_revision), self._url)
+            await self._connections.start_process()
         except BaseException:
             await self.close()
             raise
@@ -81,10 +84,14 @@ class SqliteStore(Reads):
         return await self._write_entries([entry], BUSY_MS)
 
     async def _write_entries(self, batch: Sequence[Entry], busy_ms: int) -> dict[int, Row | None]:
-        hits, statements = await self._write(lambda connection: batches.write(connection, batch), 0, busy_ms)
-        self._counters.statements += statements
-        self._counters.entries += len(batch)
-        self._counters.batches += 1
+        counters = self._counters
+        counters.statements += 2  # BEGIN and COMMIT
+        counters.round_trips += 1
+        hits, statements = await self._connections.write_batch(batch, busy_ms)
+        counters.statements += statements
+        counters.commits += 1
+        counters.entries += len(batch)
+        counters.batches += 1
         return hits
 
     # --- transactions
@@ -184,11 +191,11 @@ class SqliteStore(Reads):
         self._counters.round_trips += 1
         return await self._connections.read(work)
 
-    async def _write(self, work: Callable[[sqlite3.Connection], _T], statements: int = 1, busy_ms: int = BUSY_MS) -> _T:
+    async def _write(self, work: Callable[[sqlite3.Connection], _T], statements: int = 1) -> _T:
         counters = self._counters
         counters.statements += statements + 2  # BEGIN and COMMIT
         counters.round_trips += 1
-        result = await self._connections.write(work, busy_ms)
+        result = await self._connections.write(work)
         counters.commits += 1
         return result
 
