@@ -157,7 +157,7 @@ def main() -> int:
         print(f"native: not compiled: {problem}", file=sys.stderr)
         if optional:
             print(
-                "native: all runs as plain Python, a third slower at most; to try again: make native", file=sys.stderr
+                "native: all runs as plain Python, up to a quarter slower; to try again: make native", file=sys.stderr
             )
         return 0 if optional else 1
     print("native: done; a coordinator that is started from now on runs compiled (placet doctor says so)")

@@ -78,7 +78,7 @@ def described() -> str:
     if os.environ.get(_VARIABLE) == "0":
         return "plain Python, as PLACET_NATIVE=0 asks for"
     if _folder() is None:
-        return "plain Python; compiled it serves a third more: make native in a source tree, or a native wheel"
+        return "plain Python; compiled it serves more: make native in a source tree, or a native wheel"
     return "plain Python, for the compiled modules are of other sources than those here; run: make native"
 
 

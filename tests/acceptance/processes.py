@@ -111,6 +111,12 @@ class Process:
         assert self._process is not None
         self._process.send_signal(number)
 
+    def children(self) -> list[int]:
+        """Return the processes that it has started and that live."""
+        assert self._process is not None
+        pid = self._process.pid
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
     def freeze(self) -> None:
         """Stop it in its tracks, with its connections open: what is sent to it from now on gets no answer."""
         assert self._process is not None

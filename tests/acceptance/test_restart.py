@@ -1,5 +1,8 @@
 """Killed with SIGKILL in each open status, the coordinator goes on after its restart, on every database."""
 
+import os
+import signal
+
 import pytest
 
 from acceptance.processes import ask, until
@@ -119,3 +122,15 @@ def test_survivor_finishes_the_transactions_of_a_killed_node(servers, participan
     for gid in gids:
         view = second.settled(gid, final, timeout_s=20)
         assert {branch["status"] for branch in view["branches"]} == {f"{op}ed" if op == "confirm" else "cancelled"}
+
+
+def test_killed_writer_of_sqlite_loses_no_transaction(servers, participant, sqlite_url):
+    """The process that writes the journal dies between begin and commit, and again: both calls are answered durably."""
+    server = servers(sqlite_url, PLACET_NODE_ID="one").run()
+    for gid in ("t", "u"):
+        server.begin({**TCC, "gid": gid, "branches": branches(participant, "debit", "credit")})
+        (writer,) = server.children()
+        os.kill(writer, signal.SIGKILL)
+        assert ask("POST", f"{server.url}/v1/transactions/{gid}/commit").status in {200, 500}  # 500: repeat the call
+        assert ask("POST", f"{server.url}/v1/transactions/{gid}/commit").status == 200
+        server.settled(gid, "committed")
