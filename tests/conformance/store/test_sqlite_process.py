@@ -208,6 +208,17 @@ async def test_process_that_does_not_start_is_told_and_nothing_was_written(
     assert "no_such_module" in capfd.readouterr().err
 
 
+async def test_process_that_starts_too_slowly_is_told(sqlite_url: str, monkeypatch: pytest.MonkeyPatch):
+    """It is ended, and the message says how long it was waited for."""
+    upgrade(sqlite_url)
+    monkeypatch.setattr(process, "START_LIMIT_S", 0.001)
+    store = store_for(sqlite_url, is_serving=True)
+    with pytest.raises(StoreUnavailable, match=r"does not start: no answer within 0\.001 s") as caught:
+        await store.open()
+    await store.close()
+    assert caught.value.wrote_nothing
+
+
 async def test_file_that_it_can_not_open_is_told(sqlite_url: str, tmp_path: Path):
     """By the error that it met itself."""
     upgrade(sqlite_url)

@@ -57,9 +57,8 @@ class WriterProcess:
                 answer = await self._started()
         except (OSError, StoreUnavailable) as error:  # a TimeoutError is an OSError
             await self.close()
-            raise self._pause.failed(
-                f"the process that writes to SQLite does not start: {error or 'in time'}"
-            ) from error
+            why = str(error) or f"no answer within {START_LIMIT_S:g} s"
+            raise self._pause.failed(f"the process that writes to SQLite does not start: {why}") from error
         except BaseException:
             self._link.abort()
             raise
