@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from conformance.store.conftest import open_store, server_url
+from conformance.store.conftest import open_store, served, server_url
 from conformance.store.proxy import Proxy
 from unit.engine.node import Node
 
-__all__ = ["open_store", "server_url"]
+__all__ = ["open_store", "served", "server_url"]
 
 MakeNode = Callable[..., Awaitable[Node]]
 
