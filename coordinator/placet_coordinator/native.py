@@ -20,7 +20,7 @@ SOURCES = ("placet_contract", "placet_rpc", "placet_coordinator")
 """Where the hot modules are and what they import: mypyc puts other modules' constants and layouts into its code."""
 
 _VARIABLE = "PLACET_NATIVE"
-_REMEDY = "in a source tree run: make native; elsewhere install a native wheel; or unset PLACET_NATIVE"
+_REMEDY = "in a source tree run: make native; elsewhere install a native wheel"
 
 
 class NativeRefused(Exception):
@@ -51,19 +51,12 @@ def activate() -> None:
     wanted = os.environ.get(_VARIABLE, "")
     if wanted == "0" or running() is not None:
         return
-    folder = _folder()
-    files = _files(folder) if folder else {}
-    if folder is None:
-        why = "there are no compiled modules for this Python"
-    elif folder.joinpath(DIGEST).read_text() != digest():
-        why = "the compiled modules are of other sources than those that are there"
-    elif imported := sorted(files.keys() & sys.modules.keys()):
-        why = f"{imported[0]} is imported already"
-    else:
+    files = _files()
+    obstacle = _obstacle(files)
+    if not obstacle:
         sys.meta_path.insert(0, _Compiled(files))
-        return
-    if wanted == "1":
-        raise NativeRefused(f"PLACET_NATIVE is 1, but {why}; {_REMEDY}")
+    elif wanted == "1":
+        raise NativeRefused(f"{_VARIABLE} is 1, but {obstacle}; {_REMEDY}")
 
 
 def running() -> int | None:
@@ -76,10 +69,8 @@ def described() -> str:
     if (count := running()) is not None:
         return f"{count} modules compiled"
     if os.environ.get(_VARIABLE) == "0":
-        return "plain Python, as PLACET_NATIVE=0 asks for"
-    if _folder() is None:
-        return "plain Python; compiled it serves more: make native in a source tree, or a native wheel"
-    return "plain Python, for the compiled modules are of other sources than those here; run: make native"
+        return f"plain Python, as {_VARIABLE}=0 asks for"
+    return f"plain Python, for {_obstacle(_files())}; {_REMEDY}"
 
 
 def digest() -> str:
@@ -98,10 +89,24 @@ def _folder() -> Path | None:
     return Path(found.origin).parent if found and found.origin else None
 
 
-def _files(folder: Path) -> dict[str, str]:
+def _files() -> dict[str, str]:
     """Return the compiled modules for this very Python, by name."""
-    files = {}
+    folder, files = _folder(), {}
+    if folder is None:
+        return {}
     suffix = EXTENSION_SUFFIXES[0]
     for file in folder.rglob(f"*{suffix}"):
         files[".".join(file.relative_to(folder).with_name(file.name.removesuffix(suffix)).parts)] = str(file)
     return files
+
+
+def _obstacle(files: dict[str, str]) -> str:
+    """Say what speaks against the compiled modules; empty if nothing does."""
+    folder = _folder()
+    if folder is None or not files:
+        return "there are no compiled modules for this Python"
+    if folder.joinpath(DIGEST).read_text() != digest():
+        return "the compiled modules are of other sources than those that are there"
+    if imported := sorted(files.keys() & sys.modules.keys()):
+        return f"{imported[0]} is imported already"
+    return ""

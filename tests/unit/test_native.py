@@ -85,7 +85,7 @@ def test_compiled_modules_of_other_sources_are_left(tmp_path, change):
 
 def test_plain_is_run_where_it_is_asked_for(tmp_path):
     """`PLACET_NATIVE=0` leaves compiled modules that fit."""
-    folder = compiled_package(tmp_path, native.digest())
+    folder = compiled_package(tmp_path, native.digest(), "placet_coordinator.core.rule")
     done = run("-c", ACTIVATE, path=folder, PLACET_NATIVE="0")
     assert done.stdout == "None plain Python, as PLACET_NATIVE=0 asks for\n", done.stderr
 
@@ -93,7 +93,7 @@ def test_plain_is_run_where_it_is_asked_for(tmp_path):
 def test_plain_is_run_where_nothing_is_compiled(tmp_path):
     """Without the package all runs as plain Python, and what would make it faster is said."""
     done = run("-c", f"import sys; sys.modules['{native.PACKAGE}'] = None; {ACTIVATE}", path=tmp_path)
-    assert done.stdout.startswith("None plain Python; "), done.stderr
+    assert done.stdout.startswith("None plain Python, for there are no compiled modules"), done.stderr
     assert "make native" in done.stdout
 
 
@@ -109,7 +109,7 @@ def test_module_that_is_imported_already_stays_plain(tmp_path):
 
 def test_command_line_refuses_to_run_plain_if_compiled_is_asked_for(tmp_path):
     """`PLACET_NATIVE=1` with stale modules: one line with the remedy, exit code 1."""
-    folder = compiled_package(tmp_path, "of other sources")
+    folder = compiled_package(tmp_path, "of other sources", "placet_coordinator.core.rule")
     refused = run("-m", "placet_coordinator", "--help", path=folder, PLACET_NATIVE="1")
     assert refused.returncode == 1
     assert refused.stdout == ""
@@ -120,7 +120,7 @@ def test_command_line_refuses_to_run_plain_if_compiled_is_asked_for(tmp_path):
 
 def test_two_activations_are_one(tmp_path):
     """Whoever comes second finds it done."""
-    folder = compiled_package(tmp_path, native.digest())
+    folder = compiled_package(tmp_path, native.digest(), "placet_coordinator.core.rule")
     done = run("-c", f"{ACTIVATE}; native.activate(); import sys; print(sys.meta_path)", path=folder)
     assert done.stdout.count("_Compiled") == 1, done.stderr
 
