@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from conformance.store.conftest import OpenStore
+from conformance.store.holder import held_by_another_process
 from conformance.store.rows import a_row, an_attempt, decide, insert, update
 from placet_coordinator.ports.store import SchemaProblem, StoreInUse, StoreUnavailable, WriteConflict
 from placet_coordinator.store.factory import store_for
@@ -49,26 +50,8 @@ async def test_second_store_on_the_file_is_refused(opened: SqliteStore, sqlite_u
 async def test_other_process_is_refused_until_this_one_is_gone(sqlite_url: str, open_store: OpenStore):
     """The kernel frees the lock of a killed process, so that a restart needs nobody's help."""
     upgrade(sqlite_url)
-    program = f"""
-import asyncio, sys
-from placet_coordinator.store.factory import store_for
-async def main():
-    store = store_for({sqlite_url!r})
-    await store.open()
-    print("open", flush=True)
-    await asyncio.Event().wait()
-asyncio.run(main())
-"""
-    with subprocess.Popen(  # noqa: ASYNC220 - nothing else runs on this loop
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True
-    ) as holder:
-        try:
-            assert holder.stdout is not None
-            assert holder.stdout.readline() == "open\n"
-            with pytest.raises(StoreInUse, match=f"process {holder.pid}"):
-                await open_store(sqlite_url)
-        finally:
-            holder.kill()
+    with held_by_another_process(sqlite_url) as (holder, _), pytest.raises(StoreInUse, match=f"process {holder}"):
+        await open_store(sqlite_url)
     store = await open_store(sqlite_url)
     assert await store.write([insert(a_row("g1"))]) == {0: None}
 

@@ -5,8 +5,6 @@ import os
 import resource
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -14,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from conformance.store.conftest import OpenStore
+from conformance.store.holder import held_by_another_process
 from conformance.store.rows import a_row, insert, update
 from placet_coordinator.ports.store import BadData, StoreUnavailable
 from placet_coordinator.store.factory import store_for
@@ -130,25 +129,9 @@ async def test_closing_the_store_ends_a_process_that_hangs(opened: SqliteStore, 
 async def test_process_of_a_killed_coordinator_ends(sqlite_url: str, open_store: OpenStore):
     """It holds nothing that a restart would have to wait for."""
     upgrade(sqlite_url)
-    program = f"""
-import asyncio
-from placet_coordinator.store.factory import store_for
-async def main():
-    store = store_for({sqlite_url!r}, is_serving=True)
-    await store.open()
-    print(store._connections._process._process.pid, flush=True)
-    await asyncio.Event().wait()
-asyncio.run(main())
-"""
-    with subprocess.Popen(  # noqa: ASYNC220 - nothing else runs on this loop
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True
-    ) as holder:
-        try:
-            assert holder.stdout is not None
-            pid = int(holder.stdout.readline())
-        finally:
-            holder.kill()
-    wait_until_gone(pid)
+    with held_by_another_process(sqlite_url, is_serving=True) as (_, writer):
+        assert writer is not None
+    wait_until_gone(writer)
     store = await open_store(sqlite_url)
     assert await store.write([insert(a_row("g1"))]) == {0: None}
 
