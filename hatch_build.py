@@ -57,7 +57,11 @@ class NativeHook(BuildHookInterface[Any]):
         if version == "editable" or os.environ.get("PLACET_NATIVE") != "1":
             return
         folder = Path(tempfile.mkdtemp(prefix="placet-native-"))
-        package = compiled_into(folder)
+        try:
+            package = compiled_into(folder)
+        except BaseException:
+            shutil.rmtree(folder)
+            raise
         build_data["force_include"][str(package)] = PACKAGE
         build_data["pure_python"], build_data["infer_tag"] = False, True
 

@@ -130,6 +130,13 @@ def machine() -> dict[str, str]:
     return {"cpu": f"{os.cpu_count()} x {model}", "python": platform.python_version(), "kernel": platform.release()}
 
 
+def what_runs() -> str:
+    """Say whether the coordinator runs compiled or plain: after an edit, what was compiled is not used."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{COORDINATOR_PORT}/metrics") as reply:
+        found = re.search(r'placet_build_info\{[^}]*runs="(\w+)"', reply.read().decode())
+    return found[1] if found else "unknown"
+
+
 @contextmanager
 def stage(store: Database) -> Iterator[int]:
     """Run participants and a coordinator; yield the coordinator's pid."""
@@ -149,6 +156,7 @@ def stage(store: Database) -> Iterator[int]:
             "lease_ms": 3_600_000,
         }
         ask("/v1/services/noop/instances/one", instance, "PUT")
+        print(json.dumps({"coordinator": what_runs()}), flush=True)
         yield children[1].pid
     finally:
         for child in children:
