@@ -33,12 +33,14 @@ HOT = (
     *(f"{COORDINATOR}/core/patterns/{name}.py" for name in ("recorded_abort", "saga", "tcc")),
     *(f"{COORDINATOR}/engine/{name}.py" for name in ("admission", "chance", "commands", "driver", "flusher", "held")),
     *(f"{COORDINATOR}/engine/{name}.py" for name in ("journal", "ownership", "queue", "rows", "schedule", "waiting")),
-    *(f"{COORDINATOR}/dispatch/{name}.py" for name in ("participants", "policy", "queue")),
-    *(f"{COORDINATOR}/api/{name}.py" for name in ("entrance", "lane")),
+    *(f"{COORDINATOR}/dispatch/{name}.py" for name in ("endpoint", "participants", "policy", "queue")),
+    *(f"{COORDINATOR}/api/{name}.py" for name in ("access", "answers", "entrance", "lane", "requests")),
     *(f"{COORDINATOR}/store/{name}/batch.py" for name in ("postgres", "sqlite")),
     f"{COORDINATOR}/observability/metrics.py",
+    "contract/placet_contract/headers.py",
     "rpc/placet_rpc/known_heads.py",
-    *(f"rpc/placet_rpc/http/{name}.py" for name in ("headers", "outbox")),
+    *(f"rpc/placet_rpc/http/{name}.py" for name in ("connection", "counters", "headers", "hot_connection")),
+    *(f"rpc/placet_rpc/http/{name}.py" for name in ("outbox", "pool", "target")),
 )
 OPTIMIZATION_LEVEL = "2"
 

@@ -10,7 +10,7 @@ import httptools
 import uvloop
 
 from placet_rpc.frames import CODEC_HTTP
-from placet_rpc.http.fast_lane import HotRequest
+from placet_rpc.http.hot_request import HotRequest
 from placet_rpc.tcp import HttpCalls, TcpServer
 
 _BODY = b'{"ok":true}'

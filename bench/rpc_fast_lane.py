@@ -22,7 +22,8 @@ import uvloop
 from rpc_http import with_completions
 
 from placet_rpc import HttpClient
-from placet_rpc.http.fast_lane import HotHandler, HotRequest, fast_lane
+from placet_rpc.http.fast_lane import fast_lane
+from placet_rpc.http.hot_request import HotHandler, HotRequest
 
 RESULT = b'{"gid":"t-0123456789","status":"committing","version":2,"pad":"' + b"x" * 85 + b'"}'
 HEADERS = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(RESULT))]

@@ -3,7 +3,6 @@
 import hmac
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from placet_coordinator.api.answers import Forbidden, Unauthorized
 
@@ -14,14 +13,17 @@ _LOCAL = re.compile(rb"https?://(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d{
 _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
-class Access(NamedTuple):
+class Access:
     """The tokens that open the API; without any, everybody who reaches the port may call.
 
     A browser names the page's site in `origin`; a page of another site must not begin transactions on the loopback
     of whoever looks at it, whether by a plain cross-site request or by rebinding its name to 127.0.0.1.
     """
 
-    tokens: tuple[bytes, ...] = ()
+    __slots__ = ("tokens",)
+
+    def __init__(self, tokens: tuple[bytes, ...] = ()) -> None:
+        self.tokens = tokens
 
     def admit(self, headers: Headers) -> str | None:
         """Admit a request by its headers; return its `traceparent`, if it has a well-formed one.

@@ -1,7 +1,7 @@
 """Answers, and the one place where an error becomes a problem (RFC 9457)."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -23,12 +23,13 @@ _PROBLEM_FIELDS: Fields = (_PROBLEM_FIELD,)
 _CHALLENGE_FIELDS: Fields = (_PROBLEM_FIELD, (b"www-authenticate", b'Bearer realm="placet"'))
 
 
-class Answer(NamedTuple):
+class Answer:
     """One answer, whichever door it leaves by; content-length is the door's business."""
 
-    status: int
-    body: bytes
-    fields: Fields = JSON_FIELDS
+    __slots__ = ("body", "fields", "status")
+
+    def __init__(self, status: int, body: bytes, fields: Fields = JSON_FIELDS) -> None:
+        self.status, self.body, self.fields = status, body, fields
 
 
 class EdgeError(Exception):
@@ -38,7 +39,7 @@ class EdgeError(Exception):
         problem: what the client is told.
     """
 
-    fields: Fields = _PROBLEM_FIELDS
+    fields: ClassVar[Fields] = _PROBLEM_FIELDS
 
     def __init__(self, told: Problem) -> None:
         super().__init__(told.title)
@@ -63,7 +64,7 @@ class TooLarge(EdgeError):
 class Unauthorized(EdgeError):
     """No token, or none of ours."""
 
-    fields = _CHALLENGE_FIELDS
+    fields: ClassVar[Fields] = _CHALLENGE_FIELDS
 
     def __init__(self) -> None:
         detail = "send `Authorization: Bearer …` with one of the tokens in the server's PLACET_SERVER_TOKENS"

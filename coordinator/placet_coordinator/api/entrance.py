@@ -13,7 +13,7 @@ from placet_coordinator.api.health import Health
 from placet_coordinator.api.lane import TRANSACTIONS, FastLane, HotCall
 
 if TYPE_CHECKING:
-    from placet_rpc.http.fast_lane import HotHandler, HotRequest
+    from placet_rpc.http.hot_request import HotHandler, HotRequest
 
 _HOT_PREFIX = TRANSACTIONS.encode()
 

@@ -20,7 +20,8 @@ from placet_contract.transactions import (
 from placet_contract.vocabulary import Reason
 from placet_coordinator.api.access import Access, Headers
 from placet_coordinator.api.answers import Answer, encode, of_defect, of_error
-from placet_coordinator.api.requests import BodyDecoder, NoQuery, WaitQuery, check_gid, check_text, read_query
+from placet_coordinator.api.queries import NoQuery, WaitQuery, read_query
+from placet_coordinator.api.requests import BodyDecoder, check_gid, check_text
 from placet_coordinator.core.events import AbortAsked, CommitAsked
 from placet_coordinator.core.transaction import Transaction
 from placet_coordinator.engine.commands import Again, Commands, EventFor, failure

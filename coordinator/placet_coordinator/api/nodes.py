@@ -7,7 +7,7 @@ from fastapi import Request
 from placet_contract.nodes import NodePage, NodeView
 from placet_coordinator.api.answers import Answer, encode
 from placet_coordinator.api.calls import ApiCall, Reply
-from placet_coordinator.api.requests import NoQuery, read_query
+from placet_coordinator.api.queries import NoQuery, read_query
 from placet_coordinator.api.views import instant
 from placet_coordinator.ports.clock import Clock
 from placet_coordinator.ports.owner import Owner

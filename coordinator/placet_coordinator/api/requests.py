@@ -1,12 +1,11 @@
-"""Reading requests strictly: JSON bodies into structs, query strings into structs, with problems that name the rule.
+"""Reading requests strictly: JSON bodies into structs, with problems that name the rule.
 
 One decoder is the one validator. msgspec's errors hold path and rule in one text; here they are parted for clients.
 """
 
 import json
 import re
-from typing import Annotated, Any, TypeVar
-from urllib.parse import parse_qsl
+from typing import Any
 
 import msgspec
 
@@ -24,14 +23,9 @@ from placet_contract.limits import (
     GID_LENGTH_MAX,
     JSON_DEPTH_MAX,
     PARENT_LENGTH_MAX,
-    WAIT_MS_MAX,
 )
 from placet_coordinator.api.answers import NotJson, TooLarge
 from placet_coordinator.core.rule import RuleBroken
-
-QUERY_FIELDS_MAX = 32
-
-_Struct = TypeVar("_Struct")
 
 _AT = re.compile(r"(?P<rule>.*?)(?: - at (?P<key>`key` in )?`\$(?P<path>.*)`)?", re.DOTALL)
 _FIELD = re.compile(r"Object (?:contains unknown|missing required) field `(.*)`", re.DOTALL)
@@ -90,7 +84,7 @@ class BodyDecoder:
         except msgspec.ValidationError as error:
             # A rule broken early hides what comes later; text that is not JSON at all is 400 nevertheless.
             _prove_json(body)
-            raise _rule_broken(str(error)) from None
+            raise rule_broken(str(error)) from None
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             _prove_json(body)
             raise NotJson(str(error)) from None  # stricter than the standard library: still not JSON to us
@@ -137,7 +131,8 @@ def _check_depth(body: bytes) -> None:
     raise RuleBroken("body", _DEPTH_RULE, JSON_DEPTH_MAX)
 
 
-def _rule_broken(text: str) -> RuleBroken:
+def rule_broken(text: str) -> RuleBroken:
+    """Return msgspec's error as ours, path and rule parted."""
     match = _AT.fullmatch(text)
     rule, path = (text, "") if match is None else (match["rule"], (match["path"] or "").lstrip("."))
     about = _FIELD.fullmatch(rule)
@@ -172,41 +167,3 @@ def check_name(field: str, name: str) -> None:
     """Check a service's name or an instance's id that stands in a path; raises `RuleBroken`."""
     if not matches_branch_id(name):
         raise RuleBroken(field, f"1-{BRANCH_ID_LENGTH_MAX} characters of {ID_ALPHABET}", BRANCH_ID_LENGTH_MAX)
-
-
-class NoQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The query of a call that takes none."""
-
-
-class WaitQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The query of begin, commit and abort."""
-
-    wait_ms: Annotated[int, msgspec.Meta(ge=0, le=WAIT_MS_MAX)] = 0
-
-
-def read_query(query: bytes, kind: type[_Struct]) -> _Struct:
-    """Return a query string as a struct: each field at most once, none unknown, an empty value counts as left out.
-
-    Raises:
-        RuleBroken: it breaks a rule.
-    """
-    given: dict[str, str] = {}
-    if query:
-        try:
-            pairs = parse_qsl(
-                query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=QUERY_FIELDS_MAX
-            )
-        except UnicodeDecodeError:
-            raise RuleBroken("query", "a query string is percent-encoded UTF-8") from None
-        except ValueError:
-            raise RuleBroken("query", "too many query fields", QUERY_FIELDS_MAX) from None
-        for name, value in pairs:
-            if name in given:
-                raise RuleBroken(name, "a query field stands once")
-            if "\0" in value:
-                raise RuleBroken(name, "a query field holds no NUL character")
-            given[name] = value
-    try:
-        return msgspec.convert({name: value for name, value in given.items() if value}, kind, strict=False)
-    except msgspec.ValidationError as error:
-        raise _rule_broken(str(error)) from None

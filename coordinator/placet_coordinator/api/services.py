@@ -10,7 +10,8 @@ from placet_contract import limits
 from placet_contract.services import InstanceRequest, InstanceView, ServicePage, ServiceSummary, ServiceView
 from placet_coordinator.api.answers import Answer, encode
 from placet_coordinator.api.calls import ApiCall, Reply, body_of
-from placet_coordinator.api.requests import BodyDecoder, NoQuery, check_name, check_text, read_query
+from placet_coordinator.api.queries import NoQuery, read_query
+from placet_coordinator.api.requests import BodyDecoder, check_name, check_text
 from placet_coordinator.api.views import instant
 from placet_coordinator.core.plan import check_tcp_url, check_url
 from placet_coordinator.core.rule import RuleBroken

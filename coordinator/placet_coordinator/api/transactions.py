@@ -19,7 +19,8 @@ from placet_coordinator.api.calls import ApiCall, Reply, body_of
 from placet_coordinator.api.lane import ABORT, BEGIN, COMMIT, REGISTER, FastLane
 from placet_coordinator.api.nodes import NodeNames
 from placet_coordinator.api.pages import ListQuery, read_page
-from placet_coordinator.api.requests import BodyDecoder, NoQuery, WaitQuery, check_gid, read_query
+from placet_coordinator.api.queries import NoQuery, WaitQuery, read_query
+from placet_coordinator.api.requests import BodyDecoder, check_gid
 from placet_coordinator.api.views import view_of
 from placet_coordinator.engine.commands import Commands
 from placet_coordinator.engine.errors import UnknownGid

@@ -1,7 +1,6 @@
 """Bookkeeping of calls that the patterns share: sending, postponing, settling, and when to look again."""
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -24,11 +23,14 @@ LOOK_AGAIN_MS = 60_000
 """An open transaction that waits for nothing in particular is looked at this often, so that none is forgotten."""
 
 
-class Sending(NamedTuple):
+class Sending:
     """Branches' progress after some calls were asked for, and those calls."""
 
-    progress: list[Progress]
-    calls: list[Call]
+    __slots__ = ("calls", "progress")
+
+    def __init__(self, transaction: Transaction) -> None:
+        self.progress = list(transaction.progress)
+        self.calls: list[Call] = []
 
 
 def send(sending: Sending, index: int, branch: Branch, operation: Operation, now_ms: int) -> None:
@@ -50,7 +52,7 @@ def send(sending: Sending, index: int, branch: Branch, operation: Operation, now
 
 def send_all(transaction: Transaction, operation: Operation, settled: BranchStatus, now_ms: int) -> Sending:
     """Ask for the operation at every branch that has not settled, whose call is not out and whose time has come."""
-    sending = Sending(list(transaction.progress), [])
+    sending = Sending(transaction)
     if transaction.paused_at_ms is not None:
         return sending
     for index, progress in enumerate(transaction.progress):
@@ -102,6 +104,12 @@ def postponed(progress: Progress, branch: Branch, answer: Answered, now_ms: int)
     )
 
 
+def with_progress(transaction: Transaction, index: int, progress: Progress) -> Transaction:
+    """Return a copy in which one branch has got this far."""
+    changed = (*transaction.progress[:index], progress, *transaction.progress[index + 1 :])
+    return replace(transaction, progress=changed)
+
+
 def settled(progress: Progress, status: BranchStatus, note: str = "") -> Progress:
     """Return the progress of a branch of which nothing more is asked in this phase."""
     return replace(progress, status=status, calling=False, next_at_ms=None, trouble=None, note=note or None)
@@ -128,7 +136,7 @@ def phase_two_answered(
         progress = settled(progress, done)
     else:
         progress = postponed(progress, transaction.branches[answer.index], answer, now_ms)
-    return advance(transaction.with_progress(answer.index, progress), now_ms)
+    return advance(with_progress(transaction, answer.index, progress), now_ms)
 
 
 def without_overdue(transaction: Transaction, now_ms: int) -> Transaction:

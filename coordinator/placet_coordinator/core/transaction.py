@@ -1,7 +1,6 @@
 """One global transaction as one frozen value: its plan as begun, and its progress since."""
 
 from msgspec import Raw, Struct, field
-from msgspec.structs import replace
 
 from placet_contract.transactions import NULL
 from placet_contract.vocabulary import FINAL_STATUSES, BranchStatus, Operation, Pattern, Reason, Status
@@ -121,11 +120,6 @@ class Transaction(Struct, frozen=True):
     def times_out_at_ms(self) -> int | None:
         """Return the instant at which an active transaction is given up, or None."""
         return None if self.timeout_ms is None else self.created_at_ms + self.timeout_ms
-
-    def with_progress(self, index: int, progress: Progress) -> "Transaction":
-        """Return a copy in which one branch has got this far."""
-        changed = (*self.progress[:index], progress, *self.progress[index + 1 :])
-        return replace(self, progress=changed)
 
 
 class Call(Struct, frozen=True):

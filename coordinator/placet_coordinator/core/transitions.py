@@ -1,14 +1,19 @@
 """`step`: the one way in which a transaction changes. Same transaction, event and time give the same step."""
 
 from placet_coordinator.core.events import BeginAsked, Event
-from placet_coordinator.core.moves import Illegal, Legal, Refusal, RefusalKind, Step
-from placet_coordinator.core.patterns import rules_of
+from placet_coordinator.core.moves import Illegal, Legal, PatternRules, Refusal, RefusalKind, Step
+from placet_coordinator.core.patterns import PATTERNS
 from placet_coordinator.core.registration import same_plan
 from placet_coordinator.core.transaction import Transaction
 
 _OTHER_CONTENT = Refusal(
     RefusalKind.CONTENT_DIFFERS, "this gid was begun with other content; use a gid for one transaction only", "gid"
 )
+
+
+def rules_of(transaction: Transaction) -> PatternRules:
+    """Return the rules that the transaction follows."""
+    return PATTERNS[transaction.pattern, transaction.drive]
 
 
 def begin(transaction: Transaction, now_ms: int) -> Step:

@@ -6,8 +6,6 @@ from functools import lru_cache
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from msgspec import Struct
-
 from placet_contract.vocabulary import Operation
 from placet_coordinator.core.transaction import Branch
 from placet_coordinator.dispatch.directory import Directory, Instance
@@ -25,7 +23,7 @@ _Key = TypeVar("_Key")
 _CONSTANT_HEADERS = (("content-type", "application/json"),)
 
 
-class Endpoint(Struct, frozen=True):
+class Endpoint:
     """One URL to call.
 
     Attributes:
@@ -34,11 +32,11 @@ class Endpoint(Struct, frozen=True):
         tcp_url: the endpoint of the TCP transport, where the call goes over that.
     """
 
-    url: str
-    participant: str
-    target: Target
-    must_echo: bool
-    tcp_url: str | None = None
+    __slots__ = ("must_echo", "participant", "target", "tcp_url", "url")
+
+    def __init__(self, url: str, participant: str, target: Target, *, must_echo: bool, tcp_url: str | None) -> None:
+        self.url, self.participant, self.target = url, participant, target
+        self.must_echo, self.tcp_url = must_echo, tcp_url
 
 
 class Unreachable(Exception):
@@ -124,7 +122,7 @@ class Endpoints:
                 target = client.target(url, headers=_CONSTANT_HEADERS)
             except ValueError as error:
                 raise Unreachable(str(error)) from None
-            endpoint = Endpoint(url, participant, target, must_echo, tcp_url)
+            endpoint = Endpoint(url, participant, target, must_echo=must_echo, tcp_url=tcp_url)
             _keep(self._of_url, key, endpoint)
         return endpoint
 

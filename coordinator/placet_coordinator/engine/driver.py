@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from placet_contract.vocabulary import Outcome
+from placet_contract.vocabulary import FINAL_STATUSES, Outcome
 from placet_coordinator.core.calling import LOOK_AGAIN_MS
 from placet_coordinator.core.events import Adopted, Answered, Event, TimePassed
 from placet_coordinator.core.moves import Step
@@ -72,7 +72,7 @@ class Driver:
         """Take up a new transaction; its calls go out once the returned write is durable."""
         first = begin(transaction, transaction.created_at_ms)
         held = Held(first.transaction, version=0)
-        if first.transaction.is_open:
+        if first.transaction.status not in FINAL_STATUSES:
             self.held[held.gid] = held
         write = self.journal.append(held, first.transaction, Lane.URGENT, plan_changed=True)
         self._after(held, write, first)
@@ -115,7 +115,7 @@ class Driver:
         after = taken.transaction
         if after is before or (after == before and not attempts):
             return taken
-        if not after.is_open:
+        if after.status in FINAL_STATUSES:
             lane = Lane.URGENT if held.finish_waiters else Lane.RIDER
         elif taken.calls and (taken.awaited or not held.is_fenced):
             lane = Lane.URGENT
@@ -245,7 +245,7 @@ class Driver:
         transaction = write.transaction
         if write.kind is EntryKind.INSERT and transaction.pattern is not None:
             self._observer.started(transaction)
-        if not transaction.is_open:
+        if transaction.status in FINAL_STATUSES:
             self._drop(held)
             self._observer.finished(transaction)
             self._release_waiters(held, write)

@@ -7,63 +7,31 @@ from collections.abc import Iterable
 from datetime import timedelta
 from types import TracebackType
 from typing import Self
-from weakref import WeakValueDictionary
+from weakref import WeakValueDictionary, ref
 
 from placet_rpc.http.connect import AllowAddresses, Connector, Resolver
 from placet_rpc.http.counters import HttpCounters
-from placet_rpc.http.headers import NO_HEADERS, header_block
+from placet_rpc.http.headers import header_block
 from placet_rpc.http.limits import HttpLimits
 from placet_rpc.http.pool import Census, HttpPool
+from placet_rpc.http.target import HttpTarget
 from placet_rpc.http.url import Origin, split_url
-from placet_rpc.transport import Completion, Reply
+from placet_rpc.transport import Reply
 
 _METHOD = re.compile(r"[A-Z]+")
 _UNSUPPORTED_METHODS = frozenset(("CONNECT", "HEAD"))  # their replies are framed by other rules
-_METHODS_WITHOUT_BODY = frozenset(("DELETE", "GET", "OPTIONS"))
 _ABORT_SECONDS = 1.0
 
 Fields = Iterable[tuple[str | bytes, str | bytes]]
 
 
-class HttpTarget:
-    """One method and URL with its constant header fields; satisfies `placet_rpc.transport.Target`.
+class _Handle:
+    """Stands for a pool where it must be known whether anybody still holds it: compiled, the pool can't be asked."""
 
-    Made by `HttpClient.target`; keep it as long as calls are made, and let go of it when they are not.
-    """
+    __slots__ = ("__weakref__", "pool")
 
-    __slots__ = ("_create_future", "_end_of_head", "_head", "_send", "endpoint", "pool")
-
-    def __init__(self, pool: HttpPool, method: str, path: str, authority: str, headers: bytes) -> None:
-        self.pool = pool
-        self.endpoint = pool.endpoint
-        self._head = f"{method} {path} HTTP/1.1\r\nhost: {authority}\r\n".encode("ascii") + headers
-        self._end_of_head = b"\r\n" if method in _METHODS_WITHOUT_BODY else b"content-length: 0\r\n\r\n"
-        self._send = pool.send
-        self._create_future = asyncio.get_running_loop().create_future
-
-    def send(self, body: bytes, headers: bytes = NO_HEADERS, *, timeout_ms: int, completion: Completion) -> None:
-        """Sends one request; the completion takes a `Reply` or an `RpcError`. Never raises for the network's sake.
-
-        Args:
-            body: the request's body.
-            headers: fields of this call, from `header_block` or `HeaderTemplate.fill`.
-            timeout_ms: the whole call's time, waiting for a connection included; kept to within 20 ms.
-            completion: takes the outcome; may be called before `send` returns.
-        """
-        if body:
-            message = b"%b%bcontent-length: %d\r\n\r\n%b" % (self._head, headers, len(body), body)
-        else:
-            message = b"%b%b%b" % (self._head, headers, self._end_of_head)
-        self._send(message, timeout_ms, completion)
-
-    def call(self, body: bytes, headers: bytes = NO_HEADERS, *, timeout_ms: int) -> asyncio.Future[Reply]:
-        """As `send`, with a future; cancelling it gives the call up.
-
-        The future raises `RpcError`; its `safety` says whether the request may have been executed.
-        """
-        future: asyncio.Future[Reply] = self._create_future()
-        self.send(body, headers, timeout_ms=timeout_ms, completion=future)
-        return future
+    def __init__(self) -> None:
+        self.pool: HttpPool
 
 
 class HttpClient:
@@ -99,8 +67,7 @@ class HttpClient:
         self._resolver = Resolver()
         self._census = Census(self.limits, self.counters)
         # A pool lives as long as a target holds it or it has connections; so origins called once leave nothing.
-        self._pools: WeakValueDictionary[Origin, HttpPool] = WeakValueDictionary()
-        self._closed = False
+        self._pools: WeakValueDictionary[Origin, _Handle] = WeakValueDictionary()
 
     def target(self, url: str, *, method: str = "POST", headers: Fields = ()) -> HttpTarget:
         """Prepares calls of one method and URL. Sends nothing.
@@ -117,7 +84,8 @@ class HttpClient:
             raise ValueError(f"method {method!r} is not supported: use a plain method in capitals, such as POST")
         origin, path = split_url(url)
         block = self._common_headers + header_block(headers)
-        return HttpTarget(self._pool(origin), method, path, origin.authority, block)
+        handle = self._handle(origin)
+        return HttpTarget(handle.pool, method, path, origin.authority, block, handle=handle)
 
     async def request(
         self,
@@ -155,9 +123,9 @@ class HttpClient:
         Args:
             wait: how long calls under way may still take; then they fail as UNKNOWN.
         """
-        self._closed = True
-        for pool in list(self._pools.values()):
-            pool.close()
+        self._census.is_closing = True
+        for handle in list(self._pools.values()):
+            handle.pool.close()
         self._resolver.close()
         if not await self._all_closed(wait.total_seconds()):
             for pool in list(self._census.pools):
@@ -181,9 +149,9 @@ class HttpClient:
             return False
         return True
 
-    def _pool(self, origin: Origin) -> HttpPool:
-        pool = self._pools.get(origin)
-        if pool is None:
+    def _handle(self, origin: Origin) -> _Handle:
+        handle = self._pools.get(origin)
+        if handle is None:
             connector = Connector(
                 origin,
                 resolver=self._resolver,
@@ -191,11 +159,11 @@ class HttpClient:
                 tls=self._context() if origin.scheme == "https" else None,
                 timeout_seconds=self.limits.connect_timeout.total_seconds(),
             )
-            pool = HttpPool(origin, connector, self.limits, self.counters, self._census)
-            if self._closed:
-                pool.close()
-            self._pools[origin] = pool
-        return pool
+            handle = self._pools[origin] = _Handle()
+            handle.pool = HttpPool(origin, connector, self.limits, self.counters, self._census, handle=ref(handle))
+            if self._census.is_closing:
+                handle.pool.close()
+        return handle
 
     def _context(self) -> ssl.SSLContext:
         if self._tls is None:

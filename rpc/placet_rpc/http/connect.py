@@ -6,7 +6,7 @@ import socket
 import ssl
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from placet_rpc.errors import ConnectFailed, TargetRefused
 from placet_rpc.http.url import Origin
@@ -22,7 +22,7 @@ IPv4 addresses mapped into IPv6 arrive unmapped. Ask about the addresses, not th
 
 MAX_LOOKUPS = 16  # threads; a name that hangs holds one of them per origin, see `Connector`
 
-_Protocol = TypeVar("_Protocol", bound=asyncio.Protocol)
+_Protocol = TypeVar("_Protocol")  # has the methods of `asyncio.Protocol`, if not its base
 
 
 def _address(text: str) -> Address:
@@ -117,6 +117,7 @@ class Connector:
 
     async def _first(self, addresses: list[Address], factory: Callable[[], _Protocol]) -> _Protocol:
         loop = asyncio.get_running_loop()
+        made = cast("Callable[[], asyncio.Protocol]", factory)
         deadline_at = loop.time() + self._timeout_seconds
         tls_host = self._origin.host if self._tls is not None else None
         for left in range(len(addresses), 0, -1):
@@ -125,9 +126,9 @@ class Connector:
                 # Each address has an equal share of the time left, so that one black hole does not hide the next.
                 async with asyncio.timeout((deadline_at - loop.time()) / left):
                     _, protocol = await loop.create_connection(
-                        factory, str(address), self._origin.port, ssl=self._tls, server_hostname=tls_host
+                        made, str(address), self._origin.port, ssl=self._tls, server_hostname=tls_host
                     )
-                    return protocol
+                    return cast("_Protocol", protocol)
             except OSError:
                 if left == 1:
                     raise

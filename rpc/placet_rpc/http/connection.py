@@ -4,7 +4,7 @@ Parsing is llhttp's (through httptools), with its strict defaults. Framing rules
 """
 
 import asyncio
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, cast
 
 import httptools
 
@@ -22,17 +22,24 @@ NOT_MODIFIED = 304  # its content-length is that of another reply (RFC 9110 8.6)
 MAX_WIRE_BYTES_PER_BODY_BYTE = 6
 
 
-class Head(NamedTuple):
+class Head:
     """What the parser made of the head of a reply that keeps its connection."""
 
-    status: int
-    fields: dict[bytes, bytes]
-    body_bytes: int
+    __slots__ = ("body_bytes", "fields", "status")
+
+    def __init__(self, status: int, fields: dict[bytes, bytes], body_bytes: int) -> None:
+        self.status = status
+        self.fields = fields
+        self.body_bytes = body_bytes
 
 
-class HttpConnection(asyncio.Protocol):
-    """A connection of a pool. Busy while `completion` is set; the pool lends it to one call at a time."""
+class HttpConnection:
+    """A connection of a pool. Busy while `completion` is set; the pool lends it to one call at a time.
 
+    An `asyncio.Protocol` in all but its base: compiled (decision 0017), a class can't derive from an interpreted one.
+    """
+
+    __deletable__ = ("_parser",)  # mypyc's word: a compiled class keeps its attributes otherwise
     __slots__ = (
         "_body",
         "_body_bytes",
@@ -137,6 +144,15 @@ class HttpConnection(asyncio.Protocol):
                 self.pool.fail(self, self._lost(exc))
         self.pool.lost(self)
         del self._parser  # it refers back to this object: without the cycle both go at once
+
+    def eof_received(self) -> None:
+        """Lets the transport close: `connection_lost` follows."""
+
+    def pause_writing(self) -> None:
+        """Nothing: one request at a time is written, and the pool looks whether it is out."""
+
+    def resume_writing(self) -> None:
+        """Nothing, as above."""
 
     # -- the parser's side -------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ its deadline or given up by its caller, at most `TICK_SECONDS` late.
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import NamedTuple
 
 from placet_rpc.errors import CallTimeout, ClientClosed, ConnectFailed, LimitReached, RpcError, Safety
@@ -30,18 +31,26 @@ class _Waiting(NamedTuple):
 
 
 class Census:
-    """The pools of one client that have a connection or a call, for what concerns all of them."""
+    """The pools of one client that have a connection or a call, for what concerns all of them.
+
+    Attributes:
+        pools: those pools, each with its handle, so that the client finds it.
+        outbox: what they write.
+        is_closing: the client is being closed.
+        all_closed: since then, the last connection has gone.
+    """
 
     def __init__(self, limits: HttpLimits, counters: HttpCounters) -> None:
         self._limit = limits.max_connections_total
         self._counters = counters
-        self.pools: set[HttpPool] = set()
+        self.pools: dict[HttpPool, object] = {}
         self.outbox = Outbox()
-        self.all_closed = asyncio.Event()  # meaningful once the client is being closed
+        self.is_closing = False
+        self.all_closed = asyncio.Event()
 
     def note_closed(self) -> None:
         """Looks whether the last connection of a client that is being closed has gone."""
-        if not self._counters.connections_open and not any(pool.size for pool in self.pools):
+        if self.is_closing and not self._counters.connections_open and not any(pool.size for pool in self.pools):
             self.all_closed.set()
 
     def has_room(self) -> bool:
@@ -52,11 +61,23 @@ class Census:
 
 
 class HttpPool:
-    """A pool of one client. All methods run on the client's event loop."""
+    """A pool of one client. All methods run on the client's event loop.
+
+    Args:
+        handle: returns what the census holds as long as the pool has a connection or a call.
+    """
 
     def __init__(
-        self, origin: Origin, connector: Connector, limits: HttpLimits, counters: HttpCounters, census: Census
+        self,
+        origin: Origin,
+        connector: Connector,
+        limits: HttpLimits,
+        counters: HttpCounters,
+        census: Census,
+        *,
+        handle: Callable[[], object] = object,
     ) -> None:
+        self._handle = handle
         self.endpoint = str(origin)
         self.plain = origin.scheme == "http"
         self.limits = limits
@@ -185,8 +206,7 @@ class HttpPool:
         """A connection is closed, by whichever side."""
         self.discard(connection)
         self._counters.connections_open -= 1
-        if self._closed:
-            self._census.note_closed()
+        self._census.note_closed()
 
     # -- opening -----------------------------------------------------------------------------------------------
 
@@ -228,8 +248,7 @@ class HttpPool:
                 error = ConnectFailed(f"{type(error).__name__}: {error}", endpoint=self.endpoint)
             self._end(self._waiting.popleft().completion, error)
         self._open_for_waiting()
-        if self._closed:
-            self._census.note_closed()
+        self._census.note_closed()
 
     # -- lending and time --------------------------------------------------------------------------------------
 
@@ -254,7 +273,7 @@ class HttpPool:
         if self._timer is not None:
             self._timer.cancel()
         self._ticking = True
-        self._census.pools.add(self)
+        self._census.pools[self] = self._handle()
         self._timer = self._loop.call_later(TICK_SECONDS, self._tick)
 
     def _tick(self) -> None:
@@ -302,7 +321,7 @@ class HttpPool:
             self._timer = self._loop.call_later(max(idle_until - now, TICK_SECONDS), self._tick)
         else:
             self._timer = None
-            self._census.pools.discard(self)
+            self._census.pools.pop(self, None)
 
     # -- outcomes ----------------------------------------------------------------------------------------------
 

@@ -9,18 +9,18 @@ hot handlers are those of `placet_rpc.http.fast_lane`.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from placet_rpc.frames import Fault
 from placet_rpc.frames.call import CallHeader, ReplyHeader, decode_call, encode_reply
+from placet_rpc.http.hot_request import JSON
 from placet_rpc.known_heads import KnownHeads
 from placet_rpc.tcp.serving import IncomingCall
 
 if TYPE_CHECKING:
-    from placet_rpc.http.fast_lane import HotHandler, HotRequest, HotRoutes
+    from placet_rpc.http.hot_request import HotHandler, HotRoutes
 
-JSON = b"content-type: application/json\r\n"
 _MAPS_MAX = 64
 _BLOCKS_MAX = 512
 _BLOCK_BYTES_MAX = 2_048
@@ -55,7 +55,7 @@ def _hot_fields(block: bytes) -> list[tuple[bytes, bytes]]:
 
 
 class TcpHotRequest:
-    """A request for a hot handler; has what `placet_rpc.http.fast_lane.HotRequest` has.
+    """A request for a hot handler; satisfies `placet_rpc.http.hot_request.HotRequest`.
 
     Attributes:
         method: such as `b"POST"`.
@@ -145,7 +145,7 @@ class HttpCalls:
     def _run_hot(self, handler: "HotHandler", call: IncomingCall, header: CallHeader) -> None:
         request = TcpHotRequest(call, header, self._maps)
         try:
-            handler(cast("HotRequest", request))
+            handler(request)
         except Exception:  # noqa: BLE001 - as over HTTP, the fault is logged and answered with 500
             _log.exception("Exception in the handler of a hot request")
             if not call.answered:

@@ -11,7 +11,8 @@ from placet_contract.transactions import BeginRequest
 from placet_coordinator.api.answers import EdgeError, NotJson, of_error
 from placet_coordinator.api.lane import ABORT, BEGIN, COMMIT, REGISTER
 from placet_coordinator.api.pages import ListQuery
-from placet_coordinator.api.requests import NoQuery, WaitQuery, check_gid, check_name, check_text, read_query
+from placet_coordinator.api.queries import NoQuery, WaitQuery, read_query
+from placet_coordinator.api.requests import check_gid, check_name, check_text
 from placet_coordinator.core.rule import RuleBroken
 
 JSON = st.recursive(

@@ -10,10 +10,10 @@ import pytest
 from placet_contract.vocabulary import Status
 from placet_coordinator.core.events import EVENTS, Answered, Event
 from placet_coordinator.core.moves import Illegal, Legal, Repeat
-from placet_coordinator.core.patterns import PATTERNS, rules_of
+from placet_coordinator.core.patterns import PATTERNS
 from placet_coordinator.core.patterns.recorded_abort import RECORDED_ABORT
 from placet_coordinator.core.transaction import Transaction
-from placet_coordinator.core.transitions import begin, step
+from placet_coordinator.core.transitions import begin, rules_of, step
 from unit.core.exploring import Taken, seeds, walk
 from unit.core.invariants import check_step
 

@@ -11,7 +11,8 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HIGH_WATER_LIMIT
 
 from placet_rpc import HttpClient
-from placet_rpc.http.fast_lane import HEADS_MAX, fast_lane
+from placet_rpc.http.fast_lane import fast_lane
+from placet_rpc.http.hot_connection import HEADS_MAX
 from unit.rpc.conftest import until
 
 
@@ -206,7 +207,7 @@ async def test_no_more_heads_are_kept_than_the_limit(start):
     lanes = await start()
     replies, _ = await one_by_one(lanes, [post(b"/hot/x", b"", b"x-n: %d" % n) for n in range(HEADS_MAX + 10)])
     assert replies.statuses == [200] * (HEADS_MAX + 10)
-    assert len(lanes.server.config.http_protocol_class.heads) == 10
+    assert len(lanes.server.config.http_protocol_class.lane.heads) == 10
 
 
 async def test_the_date_moves_on(start):

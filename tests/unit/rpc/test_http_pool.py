@@ -260,6 +260,20 @@ async def test_an_origin_that_is_done_with_is_forgotten(serve, make_client):
     release.set()
     await client.request("POST", server.url)
     await until(lambda: not len(client._pools) and not client._census.pools)
+    await until(lambda: not client.counters.connections_open)
+
+
+async def test_close_does_not_wait_for_an_origin_that_is_being_forgotten(serve, make_client):
+    """A pool that nobody holds any more, whose last connection is still being closed, is heard of all the same."""
+    client = make_client(limits=HttpLimits(idle_timeout=timedelta(milliseconds=30)))
+    server, release = await hold(serve)
+    release.set()
+    await client.request("POST", server.url)
+    while client._census.pools:  # noqa: ASYNC110 - the very turn of the loop in which it is let go of
+        await asyncio.sleep(0)
+    started = asyncio.get_running_loop().time()
+    await client.aclose(timedelta(seconds=20))
+    assert asyncio.get_running_loop().time() - started < 10
     assert client.counters.connections_open == 0
 
 

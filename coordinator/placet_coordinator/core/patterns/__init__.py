@@ -7,7 +7,6 @@ from placet_coordinator.core.moves import PatternRules
 from placet_coordinator.core.patterns.recorded_abort import RECORDED_ABORT
 from placet_coordinator.core.patterns.saga import SAGA
 from placet_coordinator.core.patterns.tcc import DRIVEN_TCC, TCC
-from placet_coordinator.core.transaction import Transaction
 
 PATTERNS: Mapping[tuple[Pattern | None, bool], PatternRules] = {
     (Pattern.TCC, False): TCC,
@@ -16,8 +15,3 @@ PATTERNS: Mapping[tuple[Pattern | None, bool], PatternRules] = {
     (None, False): RECORDED_ABORT,
 }
 """What this build drives, by pattern and `drive`; None: an abort that was recorded for a gid nobody had begun."""
-
-
-def rules_of(transaction: Transaction) -> PatternRules:
-    """Return the rules that the transaction follows."""
-    return PATTERNS[transaction.pattern, transaction.drive]

@@ -23,6 +23,7 @@ from placet_coordinator.core.calling import (
     send,
     settled,
     waiting,
+    with_progress,
     without_overdue,
 )
 from placet_coordinator.core.events import (
@@ -82,7 +83,7 @@ def _acted(transaction: Transaction, event: Event, now_ms: int) -> Step:
     progress = _with_evidence(progress, event)
     outcome = event.verdict.outcome
     if outcome is Outcome.DONE:
-        transaction = transaction.with_progress(event.index, _done(progress, event))
+        transaction = with_progress(transaction, event.index, _done(progress, event))
         if branch.pivot and transaction.status is Status.ACTIVE:
             transaction = decided(transaction, Status.COMMITTING, now_ms)
         return _forward(transaction, now_ms)
@@ -90,7 +91,7 @@ def _acted(transaction: Transaction, event: Event, now_ms: int) -> Step:
     if outcome is Outcome.REJECTED and not only_forward:
         reason = Reason.LATE if event.verdict.late else Reason.REJECTED
         return _aborted(
-            transaction.with_progress(event.index, _refused(progress, event)), reason, now_ms, event.verdict.detail
+            with_progress(transaction, event.index, _refused(progress, event)), reason, now_ms, event.verdict.detail
         )
     if outcome is Outcome.UNKNOWN:
         progress = replace(progress, tries_used=progress.tries_used + 1)
@@ -101,11 +102,11 @@ def _acted(transaction: Transaction, event: Event, now_ms: int) -> Step:
     elif may_abort:
         given_up = replace(progress, calling=False, next_at_ms=None, note=event.verdict.detail)
         text = f"step {branch.branch_id}: {event.verdict.detail}"
-        return _aborted(transaction.with_progress(event.index, given_up), Reason.EXHAUSTED, now_ms, text)
+        return _aborted(with_progress(transaction, event.index, given_up), Reason.EXHAUSTED, now_ms, text)
     else:
         trouble = f"step {branch.branch_id} has used up its retries and can't be undone: {event.verdict.detail}"
         progress = replace(postponed(progress, branch, event, now_ms), trouble=trouble)
-    return _forward(transaction.with_progress(event.index, progress), now_ms)
+    return _forward(with_progress(transaction, event.index, progress), now_ms)
 
 
 def _with_evidence(progress: Progress, answer: Answered) -> Progress:
@@ -168,7 +169,7 @@ def _undo_answered(transaction: Transaction, event: Event, now_ms: int) -> Step:
         progress = _refused(progress, event)
     else:
         progress = replace(progress, calling=False, next_at_ms=None, note=event.verdict.detail)
-    return _backward(transaction.with_progress(event.index, progress), now_ms)
+    return _backward(with_progress(transaction, event.index, progress), now_ms)
 
 
 def _time_passed(transaction: Transaction, _event: Event, now_ms: int) -> Step:
@@ -237,7 +238,7 @@ def _forward(transaction: Transaction, now_ms: int) -> Step:
     }
     if len(done) == len(transaction.branches):
         return Step(finished(transaction, Status.COMMITTED, now_ms))
-    sending, pivot_goes_out = Sending(list(transaction.progress), []), False
+    sending, pivot_goes_out = Sending(transaction), False
     for index, branch in enumerate(transaction.branches):
         progress = sending.progress[index]
         if transaction.paused_at_ms is not None or branch.branch_id in done or not done.issuperset(branch.after):
@@ -257,7 +258,7 @@ def _forward(transaction: Transaction, now_ms: int) -> Step:
 
 def _backward(transaction: Transaction, now_ms: int) -> Step:
     """Compensate in reverse `after` order: a step once its own call is over and every step after it is settled."""
-    sending = Sending(list(transaction.progress), [])
+    sending = Sending(transaction)
     followers_open: set[str] = set()
     for index in reversed(in_order(transaction.branches)):
         branch, progress = transaction.branches[index], sending.progress[index]

@@ -21,6 +21,7 @@ from placet_coordinator.core.calling import (
     send_all,
     settled,
     waiting,
+    with_progress,
     without_overdue,
 )
 from placet_coordinator.core.events import (
@@ -95,16 +96,16 @@ def _tried(transaction: Transaction, event: Event, now_ms: int) -> Step:
     verdict = event.verdict
     if verdict.outcome is Outcome.DONE:
         tried = replace(settled(progress, BranchStatus.DONE, verdict.detail), result=event.result)
-        transaction = transaction.with_progress(event.index, tried)
+        transaction = with_progress(transaction, event.index, tried)
         if all(each.status is BranchStatus.DONE for each in transaction.progress):
             transaction = decided(transaction, Status.COMMITTING, now_ms)
         return _advance(transaction, now_ms)
     if verdict.outcome is Outcome.REJECTED:
         refused = settled(progress, BranchStatus.REJECTED, verdict.detail)
         reason = Reason.LATE if verdict.late else Reason.REJECTED
-        return _aborted(transaction.with_progress(event.index, refused), reason, now_ms, verdict.detail)
+        return _aborted(with_progress(transaction, event.index, refused), reason, now_ms, verdict.detail)
     unknown = replace(progress, calling=False, next_at_ms=None, note=verdict.detail)
-    return _aborted(transaction.with_progress(event.index, unknown), Reason.UNKNOWN, now_ms, verdict.detail)
+    return _aborted(with_progress(transaction, event.index, unknown), Reason.UNKNOWN, now_ms, verdict.detail)
 
 
 def _confirmed(transaction: Transaction, event: Event, now_ms: int) -> Step:
