@@ -1,6 +1,7 @@
 """A bounded pool of sessions with a server."""
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from typing import Final, Generic, Protocol, TypeVar
 
@@ -31,7 +32,7 @@ class Pool(Generic[_S]):
     def __init__(self, size: int, make: Callable[[], _S]) -> None:
         self._free = [make() for _ in range(size)]
         self._all = tuple(self._free)
-        self._places = asyncio.Semaphore(size)
+        self._waiting: deque[asyncio.Future[_S]] = deque()
 
     async def take(self) -> _S:
         """Return a free session, the last used first, to be given back.
@@ -39,22 +40,30 @@ class Pool(Generic[_S]):
         Raises:
             StoreUnavailable: none became free in time; nothing was sent.
         """
-        if self._places.locked():
-            try:
-                async with asyncio.timeout(QUEUE_LIMIT_S):
-                    await self._places.acquire()
-            except TimeoutError:
+        if self._free:
+            return self._free.pop()
+        given: asyncio.Future[_S] = asyncio.get_running_loop().create_future()
+        self._waiting.append(given)
+        try:
+            async with asyncio.timeout(QUEUE_LIMIT_S):
+                return await given
+        except BaseException as error:
+            if given.done() and not given.cancelled():
+                self.give_back(given.result())  # it came in the very moment in which we gave up
+            if isinstance(error, TimeoutError):
                 raise StoreUnavailable(
                     f"no database session became free within {QUEUE_LIMIT_S:g} s", wrote_nothing=True
                 ) from None
-        else:
-            await self._places.acquire()
-        return self._free.pop()
+            raise
 
     def give_back(self, session: _S) -> None:
-        """Let others have the session."""
+        """Let others have the session: who waits longest has it at once, so nobody overtakes."""
+        while self._waiting:
+            given = self._waiting.popleft()
+            if not given.done():
+                given.set_result(session)
+                return
         self._free.append(session)
-        self._places.release()
 
     def close(self) -> None:
         """End all sessions."""

@@ -1,6 +1,7 @@
 """What only PostgreSQL does: plans that must not drift, updates within a page, a schema that grows beside us."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -16,7 +17,7 @@ from placet_coordinator.ports.store import BadData, Store, StoreUnavailable
 from placet_coordinator.store import pool
 from placet_coordinator.store.counters import Counters
 from placet_coordinator.store.postgres import session as postgres_session
-from placet_coordinator.store.postgres.batch import Kinds, statement
+from placet_coordinator.store.postgres.batch import MANY, statement
 from placet_coordinator.store.postgres.session import SETTINGS, Session, dsn_of
 from placet_coordinator.store.postgres.store import JOURNAL_LOCK_WAIT_MS, READ_SESSIONS, PostgresStore
 from schema_copies import make_schema
@@ -139,18 +140,41 @@ async def test_no_statement_scans_a_table_that_was_empty_when_it_was_planned(sch
 
 @pytest.mark.parametrize("decides", [False, True])
 @pytest.mark.parametrize("plans", [False, True])
-async def test_generic_plan_finds_rows_by_their_key(schema_url: str, decides: bool, plans: bool):
+@pytest.mark.parametrize("rows", [1, MANY])
+async def test_generic_plan_finds_rows_by_their_key(schema_url: str, decides: bool, plans: bool, rows: int):
     """EXPLAIN of the very statement that a session prepares shows an index for the table's rows."""
-    kinds = Kinds(inserts=True, updates=True, plans=plans, decides=decides, attempts=False)
+    text = statement(rows, rows, plans=plans, decides=decides, attempts=False)
     connection = await asyncpg.connect(schema_url, server_settings=SETTINGS)
-    arrays = 3 if decides else 2
-    types = ", ".join(["global_transaction[]"] * arrays + ["int[]"])
-    await connection.execute(f"prepare batch ({types}) as {statement(kinds)}")
-    rows = await connection.fetch(f"explain execute batch ({', '.join(['null'] * (arrays + 1))})")
-    plan = "\n".join(row[0] for row in rows)
+    await connection.execute(f"prepare batch as {text}")
+    arguments = max(map(int, re.findall(r"\$(\d+)", text)))
+    plan = await connection.fetch(f"explain execute batch ({', '.join(['null'] * arguments)})")
+    shown = "\n".join(line for (line,) in plan)
     await connection.close()
-    assert "Seq Scan" not in plan
-    assert plan.count("using pk_global_transaction on global_transaction old") == arrays - 1
+    assert "Seq Scan" not in shown
+    assert shown.count("using pk_global_transaction on global_transaction old") == 1 + decides
+
+
+@pytest.mark.parametrize("inserts", [0, 1, MANY])
+@pytest.mark.parametrize("updates", [0, 1, MANY])
+async def test_rows_alone_and_rows_in_arrays_are_the_same_rows(node: Store, inserts: int, updates: int):
+    """Every column arrives, whichever way its row goes; a row that misses is told, and its attempts are dropped."""
+    there = [insert(a_row(f"u{place}", plan='{"old":1}')) for place in range(updates + 1)]
+    assert len(await node.write(there)) == updates + 1
+    named = {"name": "n", "business_key": "k", "parent": "p/1", "heuristic": True, "plan": '{"a":1}'}
+    new = [insert(a_row(f"n{place}", **named)) for place in range(inserts)]
+    ended = {"status": "committed", "reason_text": "why", "finished_at_ms": 7, "progress": '{"b":2}'}
+    changed = [
+        update(a_row(f"u{place}", next_due_at_ms=None, **ended), 1, an_attempt(f"u{place}")) for place in range(updates)
+    ]
+    missed = update(a_row(f"u{updates}", plan='{"new":1}'), 5, an_attempt(f"u{updates}"), plan_changed=True)
+    assert await node.write([*new, *changed, missed]) == dict.fromkeys(range(inserts + updates))
+    for entry in new:
+        assert await node.load(entry.row.gid) == entry.row
+    for entry in changed:
+        assert await node.load(entry.row.gid) == replace(entry.row, plan='{"old":1}')
+        assert len(await node.attempts(entry.row.gid, 5)) == 1
+    assert await node.load(f"u{updates}") == there[-1].row
+    assert await node.attempts(f"u{updates}", 5) == []
 
 
 async def test_step_that_leaves_the_due_time_alone_touches_no_index(schema_url: str, open_store: OpenStore):

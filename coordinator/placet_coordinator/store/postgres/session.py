@@ -68,13 +68,18 @@ class Session:
         self._pause = ReconnectPause()
         self.columns: tuple[str, ...] = ()
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether a statement can be sent at once."""
+        return self._connection is not None and not self._connection.is_closed()
+
     async def connect(self) -> None:
         """Connect, unless connected.
 
         Raises:
             StoreUnavailable: the server can't be reached; nothing was sent.
         """
-        if self._connection is not None and not self._connection.is_closed():
+        if self.is_connected:
             return
         self.close()
         self._pause.check()
@@ -95,7 +100,8 @@ class Session:
         Raises:
             StoreError: as the store port says for `write`.
         """
-        await self.connect()
+        if not self.is_connected:
+            await self.connect()
         prepared = self._prepared.get(statement) or await self._prepare(statement)
         counters = self._counters
         counters.statements += 1

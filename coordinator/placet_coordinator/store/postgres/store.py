@@ -114,13 +114,15 @@ class PostgresStore(Reads):
     async def _write(self, sessions: Sessions, batch: Sequence[Entry]) -> dict[int, Row | None]:
         session = await sessions.take()
         try:
-            await session.connect()
+            if not session.is_connected:
+                await session.connect()
             statement, arguments = batches.compose(batch, session.columns)
             rows = await session.run(statement, arguments)
             self._counters.commits += 1
             self._counters.entries += len(batch)
             self._counters.batches += 1
-            return await _with_documents(session, batches.hits(batch, rows))
+            found = batches.hits(batch, rows)
+            return await _with_documents(session, found) if any(found.values()) else found
         finally:
             sessions.give_back(session)
 
