@@ -21,6 +21,7 @@ from placet_coordinator.store.sqlite.connection import WritingConnection
 
 LENGTH: Final = Layout("<I")
 """What a frame begins with: the size of the rest, in bytes."""
+_ITSELF: Final = {None: None}.__getitem__
 _LEFT_TO_THE_COORDINATOR: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -80,6 +81,10 @@ def main(path: str, descriptor: int) -> None:
     """Serve one coordinator until it is gone."""
     for number in _LEFT_TO_THE_COORDINATOR:
         signal.signal(number, signal.SIG_IGN)
+    # Of what is neither text nor a number the driver asks whether it can be adapted, by two attributes that are missing
+    # (CPython 3.11, Modules/_sqlite/statement.c): a tenth of a batch. With an adapter it does not search.
+    sqlite3.register_adapter(type(None), _ITSELF)
+    sqlite3.register_adapter(bool, int)
     with socket.socket(fileno=descriptor) as link, link.makefile("rb") as asked:
         try:
             writer = WritingConnection(path)
