@@ -136,7 +136,7 @@ async def _nothing() -> None:
 async def _driving(
     settings: Settings, store: Store, policy: TargetPolicy, http: HttpClient, tcp: TcpClient
 ) -> AsyncIterator[Node]:
-    metrics, chance = Metrics(), SystemChance()
+    metrics, chance = Metrics(store.writer_process_id), SystemChance()
     watch = Watch(metrics)
     ownership = Ownership(
         store=store,

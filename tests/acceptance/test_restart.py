@@ -2,6 +2,7 @@
 
 import os
 import signal
+import urllib.request
 
 import pytest
 
@@ -134,3 +135,22 @@ def test_killed_writer_of_sqlite_loses_no_transaction(servers, participant, sqli
         assert ask("POST", f"{server.url}/v1/transactions/{gid}/commit").status in {200, 500}  # 500: repeat the call
         assert ask("POST", f"{server.url}/v1/transactions/{gid}/commit").status == 200
         server.settled(gid, "committed")
+
+
+def test_metrics_tell_what_the_writer_of_sqlite_uses(servers, sqlite_url):
+    """The process that writes stands beside the coordinator's own; of one that has died nothing is told."""
+    server = servers(sqlite_url).run()
+    (writer,) = server.children()
+    used = figures(server)
+    assert used["placet_store_writer_process_resident_memory_bytes"] > 1_000_000
+    assert used["placet_store_writer_process_cpu_seconds_total"] != used["process_cpu_seconds_total"]
+    os.kill(writer, signal.SIGKILL)
+    until("the writer is gone", lambda: writer not in server.children())
+    assert "placet_store_writer_process_cpu_seconds_total" not in figures(server)
+
+
+def figures(server) -> dict[str, float]:
+    """Return the metrics that have no labels, by name."""
+    with urllib.request.urlopen(f"{server.url}/metrics", timeout=10) as reply:
+        lines = [line.split() for line in reply.read().decode().splitlines() if not line.startswith("#")]
+    return {name: float(figure) for name, figure in lines if "{" not in name}

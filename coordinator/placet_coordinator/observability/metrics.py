@@ -4,7 +4,7 @@ No label holds a gid, a branch id or a URL. Names and participants come from cli
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
@@ -61,13 +61,20 @@ class StoreFigures:
         self.statistics: dict[str, int] = {}
 
 
+def _no_process() -> None:
+    """Stands for a store without a process of its own."""
+
+
 class Metrics(Collector):
     """The coordinator's figures; the counting half of the observer port.
 
     Each method does a dictionary look-up and an addition: it is called on the hot path.
+
+    Args:
+        writer_process_id: returns the store's own process, None if there is none; see the store port.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, writer_process_id: Callable[[], int | None] = _no_process) -> None:
         self.store = StoreFigures()
         self._started: dict[tuple[str, str], int] = {}
         self._finished: dict[tuple[str, str, str], int] = {}
@@ -79,7 +86,9 @@ class Metrics(Collector):
         self._flushed_entries = 0
         self._troubles: dict[str, int] = {}
         self._registry = CollectorRegistry()
-        for collector in (ProcessCollector(registry=None), PlatformCollector(registry=None), self):
+        # Of a process that does not run there is nothing to read, and so nothing is told.
+        writer = ProcessCollector("placet_store_writer", lambda: writer_process_id() or "none", registry=None)
+        for collector in (ProcessCollector(registry=None), writer, PlatformCollector(registry=None), self):
             self._registry.register(collector)
         GCCollector(registry=self._registry)
 

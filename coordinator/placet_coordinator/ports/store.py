@@ -141,6 +141,9 @@ class Store(JournalStore, TransactionStore, NodeStore, ServiceStore, Protocol):
     def statistics(self) -> dict[str, int]:
         """Return counters since opening: statements, commits, round_trips, entries, batches."""
 
+    def writer_process_id(self) -> int | None:
+        """Return the process that writes for this one, None if there is none: what it uses is ours, too."""
+
 
 class StoreError(Exception):
     """Root of what a store raises.

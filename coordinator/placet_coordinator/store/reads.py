@@ -22,6 +22,10 @@ class Reads(ABC):
     async def _delete(self, *statements: sa.Delete) -> None:
         """Run deletes in one transaction, in this order."""
 
+    def writer_process_id(self) -> int | None:
+        """Return None: this process writes itself."""
+        return None
+
     async def load(self, gid: str) -> Row | None:
         """Return the row as last committed, or None."""
         rows = await self.load_many([gid])

@@ -61,6 +61,11 @@ class Connections:
         except sqlite3.Error as error:
             raise StoreUnavailable(f"{self._path}: {error}", wrote_nothing=True) from error
 
+    @property
+    def writer_process_id(self) -> int | None:
+        """The process that writes journal batches, if there is one and it runs."""
+        return None if self._process is None else self._process.id
+
     async def start_process(self) -> None:
         """Start the process that writes, if there is to be one. Raises `StoreUnavailable`: it does not start."""
         if self._process is not None:

@@ -42,6 +42,11 @@ class WriterProcess:
         self._link = _Link()
         self._pause = ReconnectPause()
 
+    @property
+    def id(self) -> int | None:
+        """Its process id, None if it does not run."""
+        return None if self._process is None else self._process.pid
+
     async def start(self) -> None:
         """Start it, if it does not run.
 

@@ -69,6 +69,10 @@ class SqliteStore(Reads):
         """Return the counters; one call of a thread counts as a round trip."""
         return asdict(self._counters)
 
+    def writer_process_id(self) -> int | None:
+        """Return the process that writes journal batches, if there is one and it runs."""
+        return self._connections.writer_process_id
+
     # --- the journal
 
     async def write(self, batch: Sequence[Entry]) -> dict[int, Row | None]:
