@@ -3,6 +3,7 @@
 import shutil
 import sqlite3
 import tempfile
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,10 +12,10 @@ from pathlib import Path
 import psycopg
 import pymysql
 
-NAME = "placet_bench"
 POSTGRES = "postgresql://postgres@127.0.0.1:15432"
 MARIADB_PORT = 13_306
 CHUNK_ROWS = 50_000
+_DAY_NS = 86_400 * 10**9
 
 _PLAN = (
     '{"branches":[{"branch_id":"a","target":"http://127.0.0.1:7001/a","timeout_ms":10000,"retry":{"first_ms":200,'
@@ -30,9 +31,13 @@ _COLUMNS = (
 
 
 def _finished(number: str, no: str = "false") -> str:
-    """Return what one finished row is selected as; `number` is an expression of its number."""
+    """Return what one finished row is selected as; `number` is an expression of its number.
+
+    They ended yesterday: what is past the retention of a week would be deleted while the load runs.
+    """
+    at_ms = (time.time_ns() - _DAY_NS) // 1_000_000
     return (
-        f"{number}, 'tcc', 'committed', {no}, {no}, 3, 'gone', 'gone:1', 1, 1790000000000, 1790000000010, "
+        f"{number}, 'tcc', 'committed', {no}, {no}, 3, 'gone', 'gone:1', 1, {at_ms}, {at_ms + 10}, "
         f"'{_PLAN}', '{_PROGRESS}'"
     )
 
@@ -48,6 +53,9 @@ class Database(ABC):
     url: str
     floor_url: str
 
+    def __init__(self, name: str) -> None:
+        self._name = name
+
     @abstractmethod
     def empty(self) -> None:
         """Make it anew, without a schema."""
@@ -62,8 +70,9 @@ class Database(ABC):
 
 
 class _Sqlite(Database):
-    def __init__(self) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="placet-bench-"))
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self._folder = Path(tempfile.mkdtemp(prefix=f"{name}-"))
         self.url = f"sqlite:///{self._folder / 'placet.db'}"
         self.floor_url = f"sqlite:{self._folder / 'floor.db'}"
 
@@ -85,23 +94,24 @@ class _Sqlite(Database):
 
 
 class _Postgres(Database):
-    url = f"{POSTGRES}/{NAME}"
-    floor_url = f"{POSTGRES}/{NAME}_floor"
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.url, self.floor_url = f"{POSTGRES}/{name}", f"{POSTGRES}/{name}_floor"
 
     def empty(self) -> None:
         self.drop()
-        for name in (NAME, f"{NAME}_floor"):
+        for name in (self._name, f"{self._name}_floor"):
             self._run(f"create database {name}", "postgres")
 
     def fill(self, rows: int) -> None:
         finished = _finished("'done-' || lpad(i::text, 10, '0')")
         for start in range(0, rows, CHUNK_ROWS):
             series = f"generate_series({start}, {start + CHUNK_ROWS - 1}) i"
-            self._run(f"insert into global_transaction ({_COLUMNS}) select {finished} from {series}", NAME)
-        self._run("vacuum analyze global_transaction", NAME)
+            self._run(f"insert into global_transaction ({_COLUMNS}) select {finished} from {series}", self._name)
+        self._run("vacuum analyze global_transaction", self._name)
 
     def drop(self) -> None:
-        for name in (NAME, f"{NAME}_floor"):
+        for name in (self._name, f"{self._name}_floor"):
             self._run(f"drop database if exists {name} with (force)", "postgres")
 
     @staticmethod
@@ -111,21 +121,23 @@ class _Postgres(Database):
 
 
 class _Mariadb(Database):
-    url = f"mysql://root@127.0.0.1:{MARIADB_PORT}/{NAME}"
-    floor_url = ""  # the floor program knows no MariaDB
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.url = f"mysql://root@127.0.0.1:{MARIADB_PORT}/{name}"
+        self.floor_url = ""  # the floor program knows no MariaDB
 
     def empty(self) -> None:
         self.drop()
-        self._run(f"create database {NAME}")
+        self._run(f"create database {self._name}")
 
     def fill(self, rows: int) -> None:
         finished = _finished("concat('done-', lpad(seq, 10, 0))", "0")
         for start in range(0, rows, CHUNK_ROWS):
-            series = f"{NAME}.seq_{start}_to_{start + CHUNK_ROWS - 1}"
-            self._run(f"insert into {NAME}.global_transaction ({_COLUMNS}) select {finished} from {series}")
+            series = f"{self._name}.seq_{start}_to_{start + CHUNK_ROWS - 1}"
+            self._run(f"insert into {self._name}.global_transaction ({_COLUMNS}) select {finished} from {series}")
 
     def drop(self) -> None:
-        self._run(f"drop database if exists {NAME}")
+        self._run(f"drop database if exists {self._name}")
 
     @staticmethod
     def _run(statement: str) -> None:
@@ -134,9 +146,10 @@ class _Mariadb(Database):
 
 
 @contextmanager
-def database(store: str) -> Iterator[Database]:
-    """Yield an empty database of its own; it is dropped afterwards."""
-    made: Database = {"sqlite": _Sqlite, "postgres": _Postgres, "mariadb": _Mariadb}[store]()
+def database(store: str, name: str = "placet_bench") -> Iterator[Database]:
+    """Yield an empty database of this name, for this alone; it is dropped afterwards."""
+    kinds: dict[str, type[Database]] = {"sqlite": _Sqlite, "postgres": _Postgres, "mariadb": _Mariadb}
+    made = kinds[store](name)
     made.empty()
     try:
         yield made

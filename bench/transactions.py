@@ -36,7 +36,6 @@ PARTICIPANTS_PORT, PARTICIPANTS_TCP_PORT = 18_471, 18_473
 FLOOR_PARTICIPANTS_PORT = 18_791
 COUNTERS = ("statements", "commits", "round_trips", "entries")
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
-COORDINATOR = f"http://127.0.0.1:{COORDINATOR_PORT}"
 
 
 @dataclass
@@ -59,10 +58,10 @@ def cpu_seconds(pid: int) -> float:
     return ticks / CLOCK_TICKS
 
 
-def ask(path: str, body: object = None, method: str = "GET") -> str:
+def ask(path: str, body: object = None, method: str = "GET", *, port: int = COORDINATOR_PORT) -> str:
     """Return the body of the coordinator's answer."""
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(COORDINATOR + path, data=data, method=method)
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data=data, method=method)
     with urllib.request.urlopen(request, timeout=10) as reply:
         return reply.read().decode()
 
@@ -80,14 +79,14 @@ def snapshot(pid: int) -> Snapshot:
     return Snapshot(cpu_seconds(pid), counters, sum(map(float, open_rows)))
 
 
-def wait_ready(child: subprocess.Popen[bytes]) -> None:
+def wait_ready(child: subprocess.Popen[bytes], port: int) -> None:
     """Wait until calls are served."""
     give_up_at = time.monotonic() + 60
     while time.monotonic() < give_up_at:
         if child.poll() is not None:
             raise SystemExit("the coordinator ended at start; run `placet doctor`")
         try:
-            ask("/readyz")
+            ask("/readyz", port=port)
         except OSError:
             time.sleep(0.1)
         else:
@@ -95,16 +94,19 @@ def wait_ready(child: subprocess.Popen[bytes]) -> None:
     raise SystemExit("the coordinator did not become ready within 60 s")
 
 
-def run_load(form: str, transport: str, callers: int, seconds: float) -> dict[str, float]:
+def run_load(
+    form: str, transport: str, callers: int, seconds: float, *, port: int = COORDINATOR_PORT
+) -> dict[str, float]:
     """Run one load process and return its figures."""
+    by_http = f"http://127.0.0.1:{port}"
     if transport == "tcp":
-        coordinator = f"tcp://127.0.0.1:{COORDINATOR_TCP_PORT}" if form != "sdk" else COORDINATOR
-        participants, targets = f"tcp://127.0.0.1:{PARTICIPANTS_TCP_PORT}", "noop"
+        served_at = f"tcp://127.0.0.1:{COORDINATOR_TCP_PORT}" if form != "sdk" else by_http
+        called_at, targets = f"tcp://127.0.0.1:{PARTICIPANTS_TCP_PORT}", "noop"
     else:
-        coordinator, participants = COORDINATOR, f"http://127.0.0.1:{PARTICIPANTS_PORT}"
-        targets = participants
-    command = [sys.executable, str(HERE / "load.py"), form, "--coordinator", coordinator]
-    command += ["--participants", participants, "--targets", targets, "--transport", transport]
+        served_at, called_at = by_http, f"http://127.0.0.1:{PARTICIPANTS_PORT}"
+        targets = called_at
+    command = [sys.executable, str(HERE / "load.py"), form, "--coordinator", served_at]
+    command += ["--participants", called_at, "--targets", targets, "--transport", transport]
     command += ["--callers", str(callers), "--seconds", str(seconds)]
     finished = subprocess.run(command, capture_output=True, text=True, check=False)
     if finished.returncode:
@@ -137,22 +139,14 @@ def machine() -> dict[str, str]:
 
 def what_runs() -> str:
     """Say whether the coordinator runs compiled or plain: after an edit, what was compiled is not used."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{COORDINATOR_PORT}/metrics") as reply:
-        found = re.search(r'placet_build_info\{[^}]*runs="(\w+)"', reply.read().decode())
+    found = re.search(r'placet_build_info\{[^}]*runs="(\w+)"', ask("/metrics"))
     return found[1] if found else "unknown"
 
 
 @contextmanager
 def stage(store: Database) -> Iterator[int]:
     """Run participants and a coordinator; yield the coordinator's pid."""
-    environment = {**os.environ, "PLACET_DATABASE_URL": store.url, "PLACET_TCP_PORT": str(COORDINATOR_TCP_PORT)}
-    server = [str(Path(sys.executable).parent / "placet"), "server", "--port", str(COORDINATOR_PORT)]
-    noop = [sys.executable, str(HERE / "noop.py"), str(PARTICIPANTS_PORT), str(PARTICIPANTS_TCP_PORT)]
-    children = [subprocess.Popen(noop)]
-    try:
-        with tempfile.TemporaryFile() as log:
-            children.append(subprocess.Popen(server, env=environment, stdout=log, stderr=log))
-        wait_ready(children[1])
+    with participants(), coordinator(store) as pid:
         operations = ["try", "confirm", "cancel", "action", "compensate"]
         instance = {
             "base_url": f"http://127.0.0.1:{PARTICIPANTS_PORT}",
@@ -162,12 +156,37 @@ def stage(store: Database) -> Iterator[int]:
         }
         ask("/v1/services/noop/instances/one", instance, "PUT")
         print(json.dumps({"coordinator": what_runs()}), flush=True)
-        yield children[1].pid
+        yield pid
+
+
+@contextmanager
+def participants() -> Iterator[None]:
+    """Run the no-op participants."""
+    noop = [sys.executable, str(HERE / "noop.py"), str(PARTICIPANTS_PORT), str(PARTICIPANTS_TCP_PORT)]
+    child = subprocess.Popen(noop)
+    try:
+        yield
     finally:
-        for child in children:
-            child.terminate()
-        for child in children:
-            child.wait(30)
+        child.terminate()
+        child.wait(30)
+
+
+@contextmanager
+def coordinator(store: Database, port: int = COORDINATOR_PORT) -> Iterator[int]:
+    """Run a coordinator; yield its pid once it is ready."""
+    settings = {
+        "PLACET_DATABASE_URL": store.url,
+        "PLACET_TCP_PORT": str(port - COORDINATOR_PORT + COORDINATOR_TCP_PORT),
+    }
+    server = [str(Path(sys.executable).parent / "placet"), "server", "--port", str(port)]
+    with tempfile.TemporaryFile() as log:
+        child = subprocess.Popen(server, env={**os.environ, **settings}, stdout=log, stderr=log)
+    try:
+        wait_ready(child, port)
+        yield child.pid
+    finally:
+        child.terminate()
+        child.wait(30)
 
 
 def run_forms(options: argparse.Namespace, pid: int, rows: int) -> None:
@@ -184,15 +203,15 @@ def run_floor(options: argparse.Namespace, store: Database) -> None:
     floor = [sys.executable, options.floor]
     seconds = ["--seconds", str(options.seconds)]
     subprocess.run([*floor, "run", "--store", store.floor_url, "--callers", options.callers, *seconds], check=True)
-    participants = subprocess.Popen([*floor, "participants"])
+    serving = subprocess.Popen([*floor, "participants"])
     try:
         with stage(store):
             for callers in options.callers.split(","):
                 product = ["--product-port", str(COORDINATOR_PORT), "--callers", callers]
                 subprocess.run([*floor, "load", *product, *seconds], check=True)
     finally:
-        participants.terminate()
-        participants.wait(10)
+        serving.terminate()
+        serving.wait(10)
 
 
 def main() -> None:
