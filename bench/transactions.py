@@ -3,14 +3,13 @@
     .venv/bin/python bench/transactions.py --store postgres --floor floor.py
     .venv/bin/python bench/transactions.py --store sqlite --forms tcc --callers 1,64
     .venv/bin/python bench/transactions.py --store postgres --forms tcc --transports http,tcp --callers 64
-    .venv/bin/python bench/transactions.py --store sqlite --forms tcc --callers 64 --finished-rows 1000000
 
 Starts no-op participants, a coordinator (`placet server`) on an empty database of its own, and load, each a process on
 loopback. For each form, transport and number of callers it prints transactions per second, latencies, the coordinator's
 CPU per transaction, and the statements, commits and round trips per transaction as the store counted them; then
 what was still open one second after the load ended. `--floor FILE` runs a floor program before, in the same session,
-and again with its own load against our coordinator. `--finished-rows` measures on an empty database, then on one with
-so many finished transactions. `--store` postgres and mariadb need `compose/services up postgres mariadb`.
+and again with its own load against our coordinator. `--store` postgres and mariadb need
+`compose/services up postgres mariadb`.
 """
 
 import argparse
@@ -189,13 +188,13 @@ def coordinator(store: Database, port: int = COORDINATOR_PORT) -> Iterator[int]:
         child.wait(30)
 
 
-def run_forms(options: argparse.Namespace, pid: int, rows: int) -> None:
+def run_forms(options: argparse.Namespace, pid: int) -> None:
     """Measure and print every combination that was asked for."""
     for form in options.forms.split(","):
         for transport in options.transports.split(","):
             for callers in map(int, options.callers.split(",")):
                 figures = measure(form, transport, callers, options.seconds, pid)
-                print(json.dumps({"finished_rows": rows, **figures}), flush=True)
+                print(json.dumps(figures), flush=True)
 
 
 def run_floor(options: argparse.Namespace, store: Database) -> None:
@@ -222,7 +221,6 @@ def main() -> None:
     parser.add_argument("--transports", default="http")
     parser.add_argument("--callers", default="1,16,64,256")
     parser.add_argument("--seconds", type=float, default=8)
-    parser.add_argument("--finished-rows", type=int, default=0)
     parser.add_argument("--floor", help="a floor program to run in the same session")
     options = parser.parse_args()
     print(json.dumps(machine()))
@@ -231,12 +229,7 @@ def main() -> None:
             run_floor(options, store)
             store.empty()
         with stage(store) as pid:
-            run_forms(options, pid, 0)
-        if options.finished_rows:
-            store.empty()
-            with stage(store) as pid:
-                store.fill(options.finished_rows)
-                run_forms(options, pid, options.finished_rows)
+            run_forms(options, pid)
 
 
 if __name__ == "__main__":
