@@ -25,6 +25,9 @@ def far(make_node, proxy):
         await node.begin("warm", "a")
         await node.commands.register("warm", register("b"))
         await node.commands.commit("warm", wait_ms=20_000)
+        for gid in ("warm-1", "warm-2"):
+            await node.begin(gid, "a")
+        await asyncio.gather(*(node.commands.commit(gid, wait_ms=20_000) for gid in ("warm-1", "warm-2")))
         node.script.calls.clear()
         return node
 
