@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
-from placet_rpc.http.hot_request import JSON, HotHandler, HotRoutes
+from placet_rpc.http.hot_request import JSON, HotHandler, HotRoutes, first_value
 from placet_rpc.http.outbox import Outbox
 from placet_rpc.known_heads import KnownHeads, head_end
 
@@ -112,10 +112,7 @@ class HttpHotRequest:
 
     def header(self, name: bytes) -> bytes | None:
         """See `HotRequest`."""
-        for candidate, value in self.headers:
-            if candidate == name:
-                return value
-        return None
+        return first_value(self.headers, name)
 
     def respond(self, status: int, body: bytes, headers: bytes = JSON) -> None:
         """See `HotRequest`; content-length and the server's own fields are added."""

@@ -1,6 +1,6 @@
 """What a handler of the fast lanes sees of a request, over HTTP or TCP."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 JSON = b"content-type: application/json\r\n"
@@ -41,6 +41,11 @@ class HotRequest(Protocol):
             KeyError: there is no such status.
             RuntimeError: it was answered before.
         """
+
+
+def first_value(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes | None:
+    """Returns the first value of a field by its name in lower case, or None."""
+    return next((value for candidate, value in headers if candidate == name), None)
 
 
 HotHandler = Callable[[HotRequest], None]

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 from placet_rpc.frames import Fault
 from placet_rpc.frames.call import CallHeader, ReplyHeader, decode_call, encode_reply
-from placet_rpc.http.hot_request import JSON
+from placet_rpc.http.hot_request import JSON, first_value
 from placet_rpc.known_heads import KnownHeads
 from placet_rpc.tcp.serving import IncomingCall
 
@@ -86,10 +86,7 @@ class TcpHotRequest:
 
     def header(self, name: bytes) -> bytes | None:
         """Returns the first value of a field by its name in lower case, or None."""
-        for candidate, value in self.headers:
-            if candidate == name:
-                return value
-        return None
+        return first_value(self.headers, name)
 
     def respond(self, status: int, body: bytes, headers: bytes = JSON) -> None:
         """Answers, on the event loop's thread.
