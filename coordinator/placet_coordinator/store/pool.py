@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, Generic, Protocol, TypeVar
 
 from placet_coordinator.ports.store import StoreUnavailable
@@ -48,8 +49,10 @@ class Pool(Generic[_S]):
             async with asyncio.timeout(QUEUE_LIMIT_S):
                 return await given
         except BaseException as error:
-            if given.done() and not given.cancelled():
+            if not given.cancel() and not given.cancelled():
                 self.give_back(given.result())  # it came in the very moment in which we gave up
+            with suppress(ValueError):
+                self._waiting.remove(given)
             if isinstance(error, TimeoutError):
                 raise StoreUnavailable(
                     f"no database session became free within {QUEUE_LIMIT_S:g} s", wrote_nothing=True

@@ -159,10 +159,11 @@ class HttpClient:
                 tls=self._context() if origin.scheme == "https" else None,
                 timeout_seconds=self.limits.connect_timeout.total_seconds(),
             )
-            handle = self._pools[origin] = _Handle()
+            handle = _Handle()
             handle.pool = HttpPool(origin, connector, self.limits, self.counters, self._census, handle=ref(handle))
             if self._census.is_closing:
                 handle.pool.close()
+            self._pools[origin] = handle  # whole: making the pool may fail
         return handle
 
     def _context(self) -> ssl.SSLContext:

@@ -332,7 +332,7 @@ class HotConnection:
         return False
 
     def lost(self) -> None:
-        """Stops the timer, and lets uvicorn's connection go: it refers back to this object."""
-        self._connection = None
+        """Stops the timer, and lets go of what refers back to this object: uvicorn's connection, a held-back answer."""
+        self._connection = self._held_back = None
         if self._idle_timer is not None:
             self._idle_timer.cancel()

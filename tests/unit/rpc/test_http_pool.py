@@ -277,6 +277,16 @@ async def test_close_does_not_wait_for_an_origin_that_is_being_forgotten(serve, 
     assert client.counters.connections_open == 0
 
 
+async def test_a_target_that_could_not_be_made_is_in_nobodys_way(serve, client):
+    """Asked for in a thread without a loop it fails, and its error is kept: the origin is called all the same."""
+    server, release = await hold(serve)
+    release.set()
+    with pytest.raises(RuntimeError, match="no running event loop") as kept:
+        await asyncio.to_thread(client.target, server.url)
+    assert (await client.request("POST", server.url)).status == 200
+    assert kept.value.__traceback__ is not None
+
+
 async def test_a_completion_gets_the_outcome_without_a_future(serve, client):
     """The hot caller's own object is told once, and a fault in it goes to the loop, not to another call."""
     server, release = await hold(serve)

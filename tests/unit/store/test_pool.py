@@ -76,6 +76,18 @@ async def test_who_waits_too_long_is_told_and_the_session_stays(monkeypatch: pyt
     with pytest.raises(StoreUnavailable, match="no database session became free within") as caught:
         await pool.take()
     assert caught.value.wrote_nothing
+    assert not pool._waiting
+    pool.give_back(session)
+    assert await pool.take() is session
+
+
+async def test_session_is_not_given_to_a_coroutine_that_was_dropped():
+    """Whoever waits may be closed with its loop's task gone: the session stays with the pool."""
+    pool = Pool(1, Session)
+    session = await pool.take()
+    waiting = pool.take()
+    waiting.send(None)
+    waiting.close()
     pool.give_back(session)
     assert await pool.take() is session
 
