@@ -113,7 +113,7 @@ class Transaction(Struct, frozen=True):
 
     @property
     def is_open(self) -> bool:
-        """Say whether anything is left to do."""
+        """Say whether anything is left to do. The engine's hot path asks the status itself: this is not compiled."""
         return self.status not in FINAL_STATUSES
 
     @property

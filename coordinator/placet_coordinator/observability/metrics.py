@@ -61,10 +61,6 @@ class StoreFigures:
         self.statistics: dict[str, int] = {}
 
 
-def _no_process() -> None:
-    """Stands for a store without a process of its own."""
-
-
 class Metrics(Collector):
     """The coordinator's figures; the counting half of the observer port.
 
@@ -74,7 +70,7 @@ class Metrics(Collector):
         writer_process_id: returns the store's own process, None if there is none; see the store port.
     """
 
-    def __init__(self, writer_process_id: Callable[[], int | None] = _no_process) -> None:
+    def __init__(self, writer_process_id: Callable[[], int | None]) -> None:
         self.store = StoreFigures()
         self._started: dict[tuple[str, str], int] = {}
         self._finished: dict[tuple[str, str, str], int] = {}

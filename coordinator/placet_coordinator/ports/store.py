@@ -23,7 +23,8 @@ class JournalStore(Protocol):
         Raises:
             RowLocked: a lock was not had within the lock timeout; nothing was written.
             WriteConflict: deadlock or serialization failure; nothing was written, the whole batch may be repeated.
-            BadData: the database refused some value; nothing was written.
+            BadData: the database refused some value; nothing was written. A bad value of an entry that does not hit
+                may go unnoticed.
             StoreUnavailable: `wrote_nothing` tells whether the batch surely left no trace, or the outcome is unknown.
         """
 

@@ -59,7 +59,7 @@ def compose(batch: Sequence[Entry], columns: tuple[str, ...]) -> tuple[str, list
     elif inserts:
         arguments.append(_arranged([astuple(row) for row in inserts], columns))
     if len(updates) == 1:
-        arguments.extend(_updated_alone(updates[0], plans=plans))
+        arguments.extend(_updated_alone(updates[0]))
     elif updates:
         arguments.append(_arranged([_updated(entry) for entry in updates], columns))
         arguments.append([entry.expected_version for entry in updates])
@@ -185,11 +185,11 @@ def _updated(entry: Entry) -> Values:
     return values if entry.plan_changed else (*values[:_PLAN], None, *values[_PLAN + 1 :])
 
 
-def _updated_alone(entry: Entry, *, plans: bool) -> list[Any]:
-    """Return the arguments of an update of one row."""
+def _updated_alone(entry: Entry) -> list[Any]:
+    """Return the arguments of an update of one row: what it sets, gid, and the expected version."""
     row = entry.row
     values = [getattr(row, name) for name in UPDATED]
-    if plans:
+    if entry.plan_changed:
         values.append(row.plan)
     values += row.gid, entry.expected_version
     return values
