@@ -237,7 +237,7 @@ class Driver:
         if self._lost_sight_of:
             self._lost_sight_of.discard(held.gid)
         if write.kind is EntryKind.DECIDE and write.row is not None:
-            self.adopt(write.row)
+            self._decided(write.row)
             return
         if held.dead:
             return
@@ -258,6 +258,12 @@ class Driver:
         if due_at_ms > self._clock.now_ms() + self._limits.horizon_ms and held.is_idle:
             self._drop(held)
             held.dead = True
+
+    def _decided(self, row: Row) -> None:
+        """Take up what was decided without a read, unless a sweep has read the row before its answer came."""
+        held = self.held.get(row.gid)
+        if held is None or held.durable_version < row.version:
+            self.adopt(row)
 
     def _failed(self, write: Write) -> None:
         """Drop the copy that the write was to make durable, and note where to look for what became of it."""

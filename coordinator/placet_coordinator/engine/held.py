@@ -133,6 +133,11 @@ class Held:
         self.tick: int | None = None
 
     @property
+    def durable_version(self) -> int:
+        """The version of the row that this copy stands on: its writes on the way would each raise it by one."""
+        return self.version - (self.pending is not None) - (self.writing is not None)
+
+    @property
     def is_idle(self) -> bool:
         """Say whether no call is out, no write is on its way, and nobody waits."""
         return (

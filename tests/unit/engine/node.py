@@ -60,11 +60,11 @@ class SteeredStore:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._may_write, self._may_answer = asyncio.Event(), asyncio.Event()
-        self._may_write.set()
-        self._may_answer.set()
+        self._may_write, self._may_acknowledge, self._may_answer = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        for each in (self._may_write, self._may_acknowledge, self._may_answer):
+            each.set()
         self.batches: list[list[Entry]] = []
-        self.arrived = asyncio.Event()
+        self.arrived, self.has_written = asyncio.Event(), asyncio.Event()
         self.loads: list[list[str]] = []
         self.has_read = asyncio.Event()
 
@@ -84,7 +84,19 @@ class SteeredStore:
         self.batches.append(list(batch))
         self.arrived.set()
         await self._may_write.wait()
-        return await self._store.write(batch)
+        hits = await self._store.write(batch)
+        self.has_written.set()
+        await self._may_acknowledge.wait()
+        return hits
+
+    def hold_acknowledgements(self) -> None:
+        """Write every batch from now on, and say so after `let_acknowledgements_go`."""
+        self._may_acknowledge.clear()
+        self.has_written.clear()
+
+    def let_acknowledgements_go(self) -> None:
+        """Say what was written."""
+        self._may_acknowledge.set()
 
     def hold_answers(self) -> None:
         """Do at once what `load`, `due` and `renew` ask for, and keep the answer until `let_answers_go`."""
@@ -206,6 +218,7 @@ class Node:
         self.ends.stop()
         self.driver.release_waiters()
         self.store.let_writes_go()
+        self.store.let_acknowledgements_go()
         self.driver.journal.stop()
         await journal
         self.driver.stop()

@@ -1,6 +1,7 @@
 """Begin, register, commit, abort: what each is answered, and that every answer reports a durable version."""
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 from msgspec import Raw
@@ -10,6 +11,7 @@ from placet_coordinator.core.moves import RefusalKind
 from placet_coordinator.core.rule import RuleBroken
 from placet_coordinator.engine.admission import CommandLimits
 from placet_coordinator.engine.errors import Damaged, Overloaded, Refused, UnknownGid
+from placet_coordinator.engine.recovery import RecoveryLimits
 from placet_coordinator.ports.rows import EntryKind
 from unit.engine.node import Limits, begin, branch, register, until
 
@@ -176,6 +178,38 @@ async def test_decision_needs_no_read(node):
     assert (await node.commands.commit("t", wait_ms=5_000)).status == "committed"
     assert [entry.kind for batch in node.store.batches for entry in batch][:2] == [EntryKind.INSERT, EntryKind.DECIDE]
     assert not node.store.loads
+    assert len(node.script.made("a/confirm")) == 1
+
+
+async def test_decided_row_that_a_sweep_took_up_first_is_driven_once(make_node):
+    """The sweep has read what the decision wrote before the decision itself is acknowledged: one copy calls, once."""
+    every_minute = Limits(recovery=RecoveryLimits(sweep_every=timedelta(minutes=1)))
+    node = await make_node(recovers=False, limits=every_minute)
+    await node.begin("t", "a")
+    node.driver.drop_all()
+    node.store.hold_acknowledgements()
+    committed = asyncio.create_task(node.commands.commit("t", wait_ms=5_000))
+    await node.store.has_written.wait()
+    await node.recovery.sweep()
+    assert node.driver.held["t"].transaction.status == "committing"
+    node.store.let_acknowledgements_go()
+    assert (await committed).status == "committed"
+    assert len(node.script.made("a/confirm")) == 1
+
+
+async def test_copy_that_is_older_than_the_decision_gives_way_to_it(make_node, change_row):
+    """A sweep took the row up as it was before the decision, which was on its way: what it wrote is driven on."""
+    node = await make_node(recovers=False)
+    await node.begin("t", "a")
+    node.driver.drop_all()
+    change_row("t", next_due_at_ms=1)
+    node.store.hold_writes()
+    committed = asyncio.create_task(node.commands.commit("t", wait_ms=5_000))
+    await node.store.arrived.wait()
+    await node.recovery.sweep()
+    assert node.driver.held["t"].transaction.status == "active"
+    node.store.let_writes_go()
+    assert (await committed).status == "committed"
     assert len(node.script.made("a/confirm")) == 1
 
 
