@@ -20,6 +20,11 @@ TIME_MS_MAX = 31_536_000_000
 BODY_BYTES_MAX = 1_048_576
 REPLY_BYTES_MAX = 1_048_576
 BRANCHES_MAX = 1_000
+PLAN_BYTES_MAX = 4_194_304
+"""All branches of a transaction, as they are stored. A begin alone can't reach it: what its body of 1 MiB leaves out
+are defaults, of less than 300 bytes a branch."""
+RESULTS_BYTES_MAX = 2_097_152
+"""All results of a transaction together. Its row holds plan and results, and every store has to take it at once."""
 JSON_DEPTH_MAX = 64
 WAIT_MS_MAX = 60_000
 LIST_LIMIT = 50

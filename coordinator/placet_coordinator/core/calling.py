@@ -5,6 +5,8 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from placet_contract.backoff import backoff_ms
+from placet_contract.limits import RESULTS_BYTES_MAX
+from placet_contract.transactions import NULL
 from placet_contract.vocabulary import BranchStatus, Operation, Outcome, Reason, Status
 from placet_coordinator.core.events import Answered
 from placet_coordinator.core.moves import Step
@@ -113,6 +115,21 @@ def with_progress(transaction: Transaction, index: int, progress: Progress) -> T
 def settled(progress: Progress, status: BranchStatus, note: str = "") -> Progress:
     """Return the progress of a branch of which nothing more is asked in this phase."""
     return replace(progress, status=status, calling=False, next_at_ms=None, trouble=None, note=note or None)
+
+
+def done_forward(transaction: Transaction, progress: Progress, answer: Answered) -> Progress:
+    """Return the branch's progress after a forward operation that is done; its result is kept while there is room.
+
+    What has no room is null, with a note: the participant keeps what it needs to undo (wire.md), and a row that no
+    database takes would leave the transaction without an end.
+    """
+    result, note = answer.result, answer.verdict.detail
+    if len(result) > len(NULL):
+        kept_bytes = sum([len(each.result) for each in transaction.progress if each.result is not NULL])
+        if kept_bytes + len(result) > RESULTS_BYTES_MAX:
+            note = f"no room for {len(result)} bytes, all results have {RESULTS_BYTES_MAX}; the result is null"
+            result = NULL
+    return replace(settled(progress, BranchStatus.DONE, note), result=result)
 
 
 def phase_two_answered(

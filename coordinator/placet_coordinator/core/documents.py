@@ -3,9 +3,11 @@
 Text, not a binary form: an operator reads them with any SQL client at 3 a.m.
 """
 
+from collections.abc import Sequence
+
 import msgspec
 
-from placet_coordinator.core.transaction import PlanDocument, ProgressDocument, Transaction
+from placet_coordinator.core.transaction import Branch, PlanDocument, ProgressDocument, Transaction
 
 _encode = msgspec.json.Encoder().encode
 _decode_plan = msgspec.json.Decoder(PlanDocument).decode
@@ -23,6 +25,11 @@ def encode_plan(transaction: Transaction) -> str:
             traceparent=transaction.traceparent,
         )
     ).decode()
+
+
+def size_bytes(branches: Sequence[Branch]) -> int:
+    """Return how much room the branches take in the plan's text."""
+    return len(_encode(branches))
 
 
 def encode_progress(transaction: Transaction) -> str:

@@ -10,6 +10,7 @@ from placet_contract import limits
 from placet_contract.ids import matches_branch_id
 from placet_contract.transactions import BeginRequest, BranchRequest
 from placet_contract.vocabulary import Operation, Pattern, Status
+from placet_coordinator.core.documents import size_bytes
 from placet_coordinator.core.order import check_order
 from placet_coordinator.core.rule import RuleBroken
 from placet_coordinator.core.transaction import UNTOUCHED, Branch, Retry, Transaction
@@ -85,6 +86,21 @@ def plan_branches(
         previous = asked[index - 1].branch_id if index else None
         branches.append(_branch(request, pattern, previous, drive=drive, where=where))
     return tuple(branches)
+
+
+def check_room(transaction: Transaction, added: Sequence[Branch], *, branches_max: int) -> None:
+    """Check that a transaction has room for more branches; those of its own are no more.
+
+    Raises:
+        RuleBroken: as `planned`.
+    """
+    known = {branch.branch_id for branch in transaction.branches}
+    fresh = [branch for branch in added if branch.branch_id not in known]
+    if len(known) + len(fresh) > branches_max:
+        raise RuleBroken("branches", "a transaction has at most this many branches", branches_max)
+    if fresh and size_bytes((*transaction.branches, *fresh)) > limits.PLAN_BYTES_MAX:
+        rule = "all branches of a transaction have at most this many bytes, payloads included; send addresses of data"
+        raise RuleBroken("branches", rule, limits.PLAN_BYTES_MAX)
 
 
 def _branch(

@@ -13,7 +13,7 @@ from placet_contract.vocabulary import Pattern, Reason, Status
 from placet_coordinator.core.calling import LOOK_AGAIN_MS
 from placet_coordinator.core.events import AbortAsked, BeginAsked, CommitAsked, Event, RegisterAsked, RetryAsked
 from placet_coordinator.core.patterns.recorded_abort import recorded_abort
-from placet_coordinator.core.plan import plan_branches, planned
+from placet_coordinator.core.plan import check_room, plan_branches, planned
 from placet_coordinator.core.rule import RuleBroken
 from placet_coordinator.core.transaction import FORMAT, Branch, Transaction
 from placet_coordinator.core.transitions import step
@@ -128,10 +128,7 @@ class Commands:
                     request.branches, planned_as, drive=transaction.drive, branches_max=self._limits.branches_max
                 )
                 self._check_targets(branches[pattern])
-            fresh = {branch.branch_id for branch in branches[pattern]}
-            total = len(fresh.union([branch.branch_id for branch in transaction.branches]))
-            if total > self._limits.branches_max:
-                raise RuleBroken("branches", "a transaction has at most this many branches", self._limits.branches_max)
+            check_room(transaction, branches[pattern], branches_max=self._limits.branches_max)
             return RegisterAsked(branches[pattern])
 
         return event

@@ -175,7 +175,7 @@ GOOD_SERVER = {
         ({"version": "10.5.29-MariaDB"}, r"10\.6"),
         ({"version": "8.0.15"}, r"8\.0\.16"),
         ({"version": "5.7.44-log"}, r"8\.0\.16"),
-        ({"max_allowed_packet": str(PACKET_BYTES_MIN - 1)}, "max_allowed_packet = 4194304"),
+        ({"max_allowed_packet": str(PACKET_BYTES_MIN - 1)}, "max_allowed_packet = 16777216"),
         ({"innodb_flush_log_at_trx_commit": "2"}, "innodb_flush_log_at_trx_commit = 1"),
         ({"sync_binlog": "0"}, "sync_binlog = 1"),
         ({"binlog_format": "STATEMENT"}, "ROW or MIXED"),

@@ -31,6 +31,8 @@ class Script:
 
     def __init__(self) -> None:
         self.calls: list[Made] = []
+        self.result: Raw | None = None
+        """The result of every call that is done; by itself it names the branch."""
         self._answers: dict[str, list[Verdict]] = {}
         self._held: set[str] = set()
         self._waiting: dict[str, list[Callable[[], None]]] = defaultdict(list)
@@ -92,7 +94,9 @@ class ScriptedParticipants:
         started_at_ms = self._clock.now_ms()
 
         def end(verdict: Verdict) -> None:
-            result = Raw(b'{"from":"%b"}' % call.branch.branch_id.encode()) if verdict is DONE else NULL
+            result = NULL
+            if verdict is DONE:
+                result = self._script.result or Raw(b'{"from":"%b"}' % call.branch.branch_id.encode())
             now_ms = self._clock.now_ms()
             ended(
                 CallEnd(

@@ -14,6 +14,7 @@ from placet_contract.vocabulary import BranchStatus, Operation, Outcome, Reason,
 from placet_coordinator.core.calling import (
     Sending,
     decided,
+    done_forward,
     finished,
     is_current,
     is_due,
@@ -83,7 +84,7 @@ def _acted(transaction: Transaction, event: Event, now_ms: int) -> Step:
     progress = _with_evidence(progress, event)
     outcome = event.verdict.outcome
     if outcome is Outcome.DONE:
-        transaction = with_progress(transaction, event.index, _done(progress, event))
+        transaction = with_progress(transaction, event.index, _done(transaction, progress, event))
         if branch.pivot and transaction.status is Status.ACTIVE:
             transaction = decided(transaction, Status.COMMITTING, now_ms)
         return _forward(transaction, now_ms)
@@ -124,10 +125,9 @@ def _with_evidence(progress: Progress, answer: Answered) -> Progress:
     )
 
 
-def _done(progress: Progress, answer: Answered) -> Progress:
+def _done(transaction: Transaction, progress: Progress, answer: Answered) -> Progress:
     """An earlier attempt that is unanswered has no work left to do: this answer is its answer, too."""
-    done = settled(progress, BranchStatus.DONE, answer.verdict.detail)
-    return replace(done, result=answer.result, open_until_ms=0)
+    return replace(done_forward(transaction, progress, answer), open_until_ms=0)
 
 
 def _refused(progress: Progress, answer: Answered) -> Progress:
@@ -164,7 +164,7 @@ def _undo_answered(transaction: Transaction, event: Event, now_ms: int) -> Step:
         return Step(transaction)
     progress = _with_evidence(progress, event)
     if event.verdict.outcome is Outcome.DONE:
-        progress = _done(progress, event)
+        progress = _done(transaction, progress, event)
     elif event.verdict.outcome is Outcome.REJECTED:
         progress = _refused(progress, event)
     else:

@@ -14,6 +14,7 @@ from placet_coordinator.core.calling import (
     LOOK_AGAIN_MS,
     OVERDUE,
     decided,
+    done_forward,
     finished,
     is_current,
     phase_two_answered,
@@ -95,8 +96,7 @@ def _tried(transaction: Transaction, event: Event, now_ms: int) -> Step:
         return Step(transaction)
     verdict = event.verdict
     if verdict.outcome is Outcome.DONE:
-        tried = replace(settled(progress, BranchStatus.DONE, verdict.detail), result=event.result)
-        transaction = with_progress(transaction, event.index, tried)
+        transaction = with_progress(transaction, event.index, done_forward(transaction, progress, event))
         if all(each.status is BranchStatus.DONE for each in transaction.progress):
             transaction = decided(transaction, Status.COMMITTING, now_ms)
         return _advance(transaction, now_ms)

@@ -8,8 +8,9 @@ from placet_coordinator.ports.store import SchemaProblem
 
 OLDEST: Final = {"MariaDB": (10, 6, 0), "MySQL": (8, 0, 16)}
 """The first releases that have SKIP LOCKED, and enforce CHECK."""
-PACKET_BYTES_MIN: Final = 4_194_304
-"""What the server has to take at once: the largest row with every character escaped."""
+PACKET_BYTES_MIN: Final = 16_777_216
+"""What the server has to take at once: the largest plan (4 MiB) and results (2 MiB) with every character escaped, and
+room for the rest of the row. It is MariaDB's default; MySQL's is 64 MiB."""
 READ_FACTS: Final = (
     "show global variables where variable_name in ('version', 'max_allowed_packet', 'innodb_flush_log_at_trx_commit', "
     "'log_bin', 'sync_binlog', 'binlog_format')"
