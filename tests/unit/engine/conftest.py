@@ -29,8 +29,8 @@ async def make_node(store: Store) -> AsyncIterator[MakeNode]:
     """Starts nodes on the store; they are stopped with the test."""
     nodes: list[Node] = []
 
-    async def make(*, recovers: bool = True, renews: bool = True, **parts: Any) -> Node:
-        node = Node(store, **parts)
+    async def make(*, recovers: bool = True, renews: bool = True, at: Any = store, **parts: Any) -> Node:
+        node = Node(at, **parts)
         nodes.append(node)
         return await node.start(recovers=recovers, renews=renews)
 
